@@ -1,0 +1,66 @@
+"""Gradient descent: look at all the data, then take one step downhill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_optim_losses import arguments
+from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
+from keras_optim_losses.optimizers.step import Step
+from keras_optim_losses.registry import register
+
+
+@register
+class GradientDescent(Optimizer):
+    """Gradient descent: one update from the mean gradient of many batches.
+
+        w ← w − ηḡ    with ḡ the mean gradient of `batches_per_update` batches
+
+    With the number of batches in the data set this is full-batch gradient descent: the exact
+    gradient of the whole data for one update, without holding all of it in memory at once. With 1
+    it is SGD, which updates after every batch.
+
+    Args:
+        learning_rate: η.
+        batches_per_update: the number of batches, 1 or more, whose mean gradient makes one update.
+            It is the base argument `gradient_accumulation_steps` by the name it has in this story.
+        **shared: the arguments of `Optimizer`.
+
+    Batches count alike in the mean: it is exact where all batches have the same size.
+
+    Raises:
+        ValueError: an argument is outside its range.
+
+    Source: Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées, 1847.
+    Keras, torch and optax have no class for it.
+
+    Example:
+        >>> import keras
+        >>> from keras_optim_losses import optimizers
+        >>> w = keras.Variable([1.0])
+        >>> optimizer = optimizers.GradientDescent(learning_rate=0.5, batches_per_update=2)
+        >>> for batch_gradient in (1.0, 3.0):  # the mean is 2
+        ...     optimizer.apply([keras.ops.array([batch_gradient])], [w])
+        ...     print(keras.ops.convert_to_numpy(w))
+        [1.]
+        [0.]
+    """
+
+    def __init__(
+        self, learning_rate: LearningRate = 0.01, batches_per_update: int = 1, **shared: Any
+    ) -> None:
+        batches = arguments.whole_number("batches_per_update", batches_per_update, at_least=1)
+        steps = shared.pop("gradient_accumulation_steps", None)
+        if steps is not None and steps != batches:
+            raise ValueError(
+                "`batches_per_update` and `gradient_accumulation_steps` are the same thing here. "
+                f"Received: batches_per_update={batches}, gradient_accumulation_steps={steps}. "
+                "Give the first alone."
+            )
+        super().__init__(learning_rate, gradient_accumulation_steps=batches, **shared)
+        self.batches_per_update = batches
+
+    def rule(self, step: Step, weight: Any, gradient: Any) -> Any:
+        """See `Optimizer.rule`; the gradient is the mean over the batches already."""
+        # w ← w − ηḡ
+        return weight - step.learning_rate * gradient

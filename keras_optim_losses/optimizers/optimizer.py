@@ -1,0 +1,710 @@
+"""Optimizer: what every optimizer shares. A subclass adds only its formula."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Union
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_optim_losses import arguments, backend
+from keras_optim_losses.optimizers.step import Step
+from keras_optim_losses.registry import register
+
+
+LearningRate = Union[float, Callable[[], Any], "keras.optimizers.schedules.LearningRateSchedule"]
+
+
+class _Recipe(NamedTuple):
+    """How a weight is updated; weights that share a recipe can be updated together."""
+
+    dtype: str  # in which it is computed
+    weight_dtype: str
+    has_gradient: bool
+    decays: bool
+    averages: bool
+    constraint: Callable[[Any], Any] | None
+
+
+@dataclass(eq=False)
+class _Weight:
+    """A weight, and the state that belongs to it."""
+
+    variable: Any
+    dtype: str
+    decays: bool
+    state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def overwritten(self) -> bool:
+        return getattr(self.variable, "overwrite_with_gradient", False)
+
+
+def _dtype(variable: Any) -> str:
+    return keras.backend.standardize_dtype(variable.dtype)
+
+
+def _at_least_float32(dtype: str) -> str:
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+def _path(variable: Any) -> str:
+    return getattr(variable, "path", variable.name)
+
+
+def _where(condition: Any, new: Any, old: Any) -> Any:
+    """`new` where the condition holds; True stands for always and costs nothing."""
+    return new if condition is True else ops.where(condition, new, old)
+
+
+@register
+class Optimizer(keras.optimizers.Optimizer):
+    """The base of all optimizers: a subclass states its slots and its rule.
+
+        class SignSGD(Optimizer):
+            def rule(self, step, weight, gradient):
+                # w ← w − η sign(g)
+                return weight - step.learning_rate * ops.sign(gradient)
+
+    One update runs in this order: unscale the gradient (`loss_scale_factor`), accumulate, clip,
+    decay the weight (w ← w − ηλw), apply the rule, average (EMA), apply the weight's constraint.
+    State and arithmetic are float32, or float64 for float64 weights, also where weights are float16
+    or bfloat16; such a weight has a float32 copy among the state, so that small updates add up.
+
+    A constructor argument of a subclass is kept as an attribute of the same name; then it is part
+    of the configuration and comes back from a file.
+
+    Args:
+        learning_rate: η ≥ 0, a number; or a `keras.optimizers.schedules.LearningRateSchedule`; or a
+            function without arguments.
+        weight_decay: λ ≥ 0, decoupled: each update takes ηλw off the weight. None for no decay.
+        clipnorm: clips each weight's gradient to this L2 norm.
+        clipvalue: clips each entry of the gradient to ± this.
+        global_clipnorm: clips all gradients together to this L2 norm. One of the three at most.
+        use_ema: whether to keep an exponential moving average of the weights, which takes their
+            place at the end of `fit`.
+        ema_momentum: the share in [0, 1] of the average that an update keeps.
+        ema_overwrite_frequency: the weights are set to their average every that many updates.
+        loss_scale_factor: the loss is multiplied by it and the gradient divided by it.
+        gradient_accumulation_steps: the number of calls whose mean gradient makes one update. Calls
+            that do not fill such a cycle wait for the next, or for `flush_accumulated_gradients()`.
+            Schedules count calls, as in Keras; `ema_overwrite_frequency`, the average and the
+            bias corrections count updates.
+        name: the optimizer's name.
+
+    Raises:
+        ValueError: an argument is outside its range, or unknown.
+
+    Where Keras differs: it computes in the weight's own type, averages with every call also while
+    it accumulates, and forgets `exclude_from_weight_decay` when saved.
+    """
+
+    #: Names of the state kept for each weight, in the order in which `rule` takes and returns them.
+    #: They start at zero; a mapping of names to numbers gives other initial values.
+    slots: Sequence[str] | Mapping[str, float] = ()
+
+    #: Promises that entry i of what `rule` returns depends on entry i of what it is given only.
+    elementwise: bool = True
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        if unknown:
+            known = [*arguments.constructor_names(type(self), Optimizer), *self._shared_names()]
+            raise ValueError(
+                f"{type(self).__name__} has no argument {', '.join(map(repr, unknown))}. "
+                f"Its arguments are: {', '.join(dict.fromkeys(known))}."
+            )
+        exact_rate = None
+        if not callable(learning_rate):
+            learning_rate = arguments.number("learning_rate", learning_rate, "[0, inf)")
+            exact_rate = learning_rate
+        steps = arguments.optional_whole_number(
+            "gradient_accumulation_steps", gradient_accumulation_steps, at_least=1
+        )
+        floatx = keras.config.floatx()
+        # Keras makes the learning rate a variable of this type, which must not be a half one.
+        keras.config.set_floatx(_at_least_float32(floatx))
+        try:
+            super().__init__(
+                learning_rate=learning_rate,
+                weight_decay=arguments.optional_number("weight_decay", weight_decay, "[0, inf)"),
+                clipnorm=arguments.optional_number("clipnorm", clipnorm, "(0, inf)"),
+                clipvalue=arguments.optional_number("clipvalue", clipvalue, "(0, inf)"),
+                global_clipnorm=arguments.optional_number(
+                    "global_clipnorm", global_clipnorm, "(0, inf)"
+                ),
+                use_ema=arguments.flag("use_ema", use_ema),
+                ema_momentum=arguments.number("ema_momentum", ema_momentum, "[0, 1]"),
+                ema_overwrite_frequency=arguments.optional_whole_number(
+                    "ema_overwrite_frequency", ema_overwrite_frequency, at_least=1
+                ),
+                loss_scale_factor=arguments.optional_number(
+                    "loss_scale_factor", loss_scale_factor, "(0, inf)"
+                ),
+                gradient_accumulation_steps=None if steps == 1 else steps,
+                name=name,
+            )
+        finally:
+            keras.config.set_floatx(floatx)
+        self._exact_rate = exact_rate
+        self._no_decay: dict[str, list[str]] = {"paths": [], "patterns": []}
+        # Book-keeping that neither Keras nor TensorFlow should track: it holds no state of its own.
+        object.__setattr__(self, "_weights", {})
+        object.__setattr__(self, "_restored", {})
+
+    # What a subclass provides
+
+    def rule(self, step: Step, weight: Any, gradient: Any, *slots: Any) -> Any:
+        """The formula: one weight after one update, and its slots. A pure function of its arguments.
+
+        Args:
+            step: the `Step`, with `learning_rate`, `t` and `bias_correction(β)`.
+            weight: a tensor of any shape, float32 or float64.
+            gradient: a tensor like `weight`.
+            *slots: tensors like `weight`, one for each name in `slots`.
+
+        Returns:
+            The new weight; with slots, a tuple of the new weight and the new slots.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no formula. Define rule(self, step, weight, gradient, "
+            f"*slots), which returns the new weight followed by the new slots."
+        )
+
+    # State
+
+    def build(self, variables: Iterable[Any]) -> None:
+        """Make the state for these weights. Again with the same weights, it changes nothing.
+
+        Raises:
+            ValueError: the optimizer belongs to other weights already, or state that was loaded
+                before does not fit these.
+        """
+        variables = list(variables)
+        keys = [backend.key(variable) for variable in variables]
+        if self.built:
+            if set(keys) != set(self._weights):
+                raise ValueError(
+                    f"This {type(self).__name__} was built for {len(self._weights)} other weights, "
+                    f"and cannot be built again for these {len(keys)}. Make a new optimizer for "
+                    f"another model, or for another set of trainable weights."
+                )
+            return
+        self._weights.clear()
+        for key, variable in zip(keys, variables):
+            dtype = _at_least_float32(_dtype(variable))
+            self._weights[key] = _Weight(variable, dtype, decays=self._decays(variable))
+        if self._restored:
+            self._check_state(self._restored)
+        super().build(variables)
+        # The averages and accumulators have just been made by Keras, through the method below.
+        for weight in self._weights.values():
+            if weight.overwritten:
+                continue
+            for slot in self.slots:
+                self.add_variable_from_reference(weight.variable, slot)
+            if _dtype(weight.variable) != weight.dtype:
+                self.add_variable_from_reference(weight.variable, "float32_copy")
+        self._restored.clear()
+
+    def add_variable_from_reference(
+        self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
+    ) -> Any:
+        """Make state like a weight, but float32 or better, and under the weight's name.
+
+        Args:
+            reference_variable: one of the weights that `build` was given.
+            name: the slot's name.
+            initializer: overridden by the value that `slots` gives, or that a file held.
+
+        Returns:
+            A `keras.Variable`.
+        """
+        name = name or "var"
+        index = list(self._weights).index(backend.key(reference_variable))
+        weight = self._weights[backend.key(reference_variable)]
+        restored = self._restored.get(f"{index}.{name}")
+        # Values are given by initializers: an assignment here would be lost inside a `tf.function`.
+        if restored is not None:
+            initializer = lambda shape, dtype: ops.convert_to_tensor(restored, dtype=dtype)  # noqa: E731
+        elif isinstance(self.slots, Mapping) and name in self.slots:
+            initializer = keras.initializers.Constant(self.slots[name])
+        with backend.placement(reference_variable) as layout:
+            weight.state[name] = self.add_variable(
+                shape=reference_variable.shape,
+                initializer=initializer,
+                dtype=weight.dtype,
+                layout=layout,
+                name=f"{_path(reference_variable).replace('/', '_').replace(':', '_')}_{name}",
+            )
+        return weight.state[name]
+
+    @property
+    def _calls(self) -> Any:
+        # Keras counts calls of `apply` here and nowhere else; its public `iterations` are updates.
+        return self._iterations
+
+    def _named_variables(self) -> dict[str, Any]:
+        """All state by a name that does not depend on the names of layers."""
+        named = {"iteration": self._calls}
+        if self._exact_rate is not None:
+            named["learning_rate"] = self._learning_rate
+        for i, weight in enumerate(self._weights.values()):
+            named |= {f"{i}.{slot}": variable for slot, variable in weight.state.items()}
+        known = {id(variable) for variable in named.values()}
+        others = [variable for variable in self.variables if id(variable) not in known]
+        return named | {f"variable.{i}": variable for i, variable in enumerate(others)}
+
+    def _state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the state per weight, known before any of it is made."""
+        shapes = {}
+        for i, weight in enumerate(self._weights.values()):
+            names = ["gradient_accumulator"] if self.gradient_accumulation_steps else []
+            if not weight.overwritten:
+                names += [*self.slots, *(["average"] if self.use_ema else [])]
+                names += ["float32_copy"] if _dtype(weight.variable) != weight.dtype else []
+            shapes |= {f"{i}.{name}": tuple(weight.variable.shape) for name in names}
+        return shapes
+
+    def _check_state(self, saved: Mapping[str, Any]) -> None:
+        expected = self._state_shapes()
+        found = {name: tuple(value.shape) for name, value in saved.items() if name[0].isdigit()}
+        if expected == found:
+            return
+        kinds = [
+            ", ".join(sorted({name.partition(".")[2] for name in names})) or "nothing"
+            for names in (found, expected)
+        ]
+        wrong = [name for name in expected if name in found and found[name] != expected[name]]
+        where = (
+            f" Entry {wrong[0]} is {found[wrong[0]]}, not {expected[wrong[0]]}." if wrong else ""
+        )
+        raise ValueError(
+            f"The saved state is not that of this {type(self).__name__}: it holds {len(found)} "
+            f"entries ({kinds[0]}), and {len(expected)} ({kinds[1]}) are needed.{where} Load it into "
+            f"an optimizer of the class, the arguments and the model that it was saved with, or "
+            f"compile after loading the weights to start with fresh state."
+        )
+
+    def save_own_variables(self, store: Any) -> None:
+        """Put all state into `store`, an h5 group or the like, by name."""
+        for name, variable in self._named_variables().items():
+            store[name] = ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take all state from `store`; before `build`, keep it until then.
+
+        Raises:
+            ValueError: the state is that of another optimizer or other weights. Nothing is changed.
+        """
+        names = set(store.keys())
+        if not names:
+            warnings.warn(
+                f"The file holds no optimizer state; this {type(self).__name__} keeps its own.",
+                stacklevel=2,
+            )
+            return
+        if "iteration" not in names:
+            raise ValueError(
+                f"The saved state was not written by an optimizer of keras_optim_losses and cannot "
+                f"be checked. To go on from a Keras optimizer of the same algorithm, build this "
+                f"{type(self).__name__} and call set_weights([v.numpy() for v in other.variables])."
+            )
+        saved = {name: np.asarray(store[name]) for name in names}
+        # An optimizer that was saved before its first step has no more than a count of zero.
+        if any(name[0].isdigit() for name in names) or saved["iteration"] > 0:
+            if self.built:
+                self._check_state(saved)
+            else:
+                self._restored.update(saved)
+        for name, variable in self._named_variables().items():
+            if name in saved:
+                variable.assign(saved[name])
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all state from arrays in the order of `variables`.
+
+        Raises:
+            ValueError: the optimizer is not built, or number or shapes differ. Nothing is changed.
+        """
+        if not self.built:
+            raise ValueError(
+                "`set_weights` needs the optimizer's state: call build(model.trainable_variables)."
+            )
+        shapes = [tuple(variable.shape) for variable in self.variables]
+        given = [tuple(np.shape(weight)) for weight in weights]
+        if shapes != given:
+            raise ValueError(
+                f"`weights` must be {len(shapes)} arrays, one for each of `variables`, of shapes "
+                f"{shapes}. Received {len(given)} of shapes {given}."
+            )
+        for variable, weight in zip(self.variables, weights):
+            variable.assign(weight)
+
+    # Learning rate and decay
+
+    @property
+    def learning_rate(self) -> Any:
+        """η of the next update: a variable, or what the schedule or function gives."""
+        return keras.optimizers.Optimizer.learning_rate.fget(self)
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        exact_rate = None
+        if not callable(value):
+            if not ops.is_tensor(value):
+                value = arguments.number("learning_rate", value, "[0, inf)")
+            exact_rate = value if isinstance(value, float) else self._exact_rate
+        keras.optimizers.Optimizer.learning_rate.fset(self, value)
+        self._exact_rate = exact_rate
+
+    def _rate(self, dtype: str) -> Any:
+        rate = ops.convert_to_tensor(self.learning_rate)
+        rate_dtype = keras.backend.standardize_dtype(rate.dtype)
+        cast = ops.cast(rate, dtype)
+        if rate_dtype == dtype or self._exact_rate is None:
+            return cast
+        # The variable holds a rounded number; as long as it is the one that was given, use that.
+        rounded = ops.convert_to_tensor(np.asarray(self._exact_rate, rate_dtype))
+        exact = ops.convert_to_tensor(np.asarray(self._exact_rate, dtype))
+        return ops.where(ops.equal(rate, rounded), exact, cast)
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Leave some weights out of the weight decay. It is saved with the configuration.
+
+        Args:
+            var_list: weights to leave out.
+            var_names: regular expressions; weights whose path (`"model/dense/bias"`) has a match
+                are left out, on every backend.
+
+        Raises:
+            ValueError: the optimizer is built already.
+        """
+        if self.built:
+            raise ValueError(
+                "`exclude_from_weight_decay` must be called before the optimizer is built, that is "
+                "before the first training step."
+            )
+        self._no_decay = {
+            "paths": [_path(variable) for variable in var_list or ()],
+            "patterns": list(var_names or ()),
+        }
+
+    def _decays(self, variable: Any) -> bool:
+        path = _path(variable)
+        return bool(self.weight_decay) and not (
+            path in self._no_decay["paths"]
+            or any(re.search(pattern, path) for pattern in self._no_decay["patterns"])
+        )
+
+    # One update
+
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
+        """Update the weights by their gradients.
+
+        Args:
+            grads: gradients, tensors of the weights' shapes. None leaves a weight as it is.
+            trainable_variables: the weights, one for each gradient. By default those that the
+                optimizer was built with.
+
+        Raises:
+            ValueError: gradients and weights do not match in number or shape, or a weight is
+                unknown. Nothing is changed.
+        """
+        grads = list(grads)
+        if not grads:
+            return
+        if trainable_variables is None and not self.built:
+            raise ValueError(
+                "`apply` needs the weights with the first gradients: call "
+                "apply(grads, trainable_variables), or build(trainable_variables) before."
+            )
+        if trainable_variables is None:
+            variables = [weight.variable for weight in self._weights.values()]
+        else:
+            variables = list(trainable_variables)
+        pairs = self._checked(grads, variables)
+        with keras.name_scope(self.name):
+            if not self.built:
+                self.build(variables)
+            pairs = [(gradient, self._weight_of(variable)) for gradient, variable in pairs]
+            for gradient, weight in pairs:
+                if weight.overwritten:
+                    self._overwrite(gradient, weight)
+            pairs = [(gradient, weight) for gradient, weight in pairs if not weight.overwritten]
+            if pairs:
+                self._accumulate_and_update(pairs)
+        self._calls.assign_add(1)
+
+    def _checked(self, grads: list[Any], variables: list[Any]) -> list[tuple[Any, Any]]:
+        """Dense gradients with their weights, where there is a gradient."""
+        if len(grads) != len(variables):
+            raise ValueError(
+                f"`grads` must hold one gradient for each weight. Received {len(grads)} gradients "
+                f"for {len(variables)} weights."
+            )
+        if self.built:
+            for variable in variables:
+                self._weight_of(variable)
+        missing = [_path(v) for gradient, v in zip(grads, variables) if gradient is None]
+        if len(missing) == len(grads):
+            raise ValueError(
+                "`grads` holds no gradient for any weight. Does the loss depend on the weights?"
+            )
+        if missing:
+            warnings.warn(
+                f"There is no gradient for {missing}; these weights stay as they are. Does the "
+                f"loss depend on them?",
+                stacklevel=3,
+            )
+        pairs = [(backend.dense(g), v) for g, v in zip(grads, variables) if g is not None]
+        for gradient, variable in pairs:
+            shape, expected = tuple(gradient.shape), tuple(variable.shape)
+            agree = len(shape) == len(expected) and all(
+                size is None or size == wanted for size, wanted in zip(shape, expected)
+            )
+            if not agree:
+                raise ValueError(
+                    f"A gradient must have the shape of its weight. Received shape {shape} for "
+                    f"{_path(variable)} of shape {expected}."
+                )
+        return pairs
+
+    def _weight_of(self, variable: Any) -> _Weight:
+        weight = self._weights.get(backend.key(variable))
+        if weight is None:
+            raise ValueError(
+                f"Unknown weight {_path(variable)}: this {type(self).__name__} was built for "
+                f"{len(self._weights)} others. Make a new optimizer for another model, or for "
+                f"another set of trainable weights."
+            )
+        return weight
+
+    def _overwrite(self, gradient: Any, weight: _Weight) -> None:
+        """The weight's new value is its gradient (float8 training keeps its scales so)."""
+        if self.gradient_accumulation_steps:
+            accumulator = weight.state["gradient_accumulator"]
+            complete = self._completes_cycle()
+            largest = ops.maximum(ops.cast(gradient, weight.dtype), accumulator)
+            gradient = ops.where(complete, largest, ops.cast(weight.variable, weight.dtype))
+            accumulator.assign(ops.where(complete, ops.zeros_like(largest), largest))
+        weight.variable.assign(ops.cast(gradient, _dtype(weight.variable)))
+
+    def _completes_cycle(self) -> Any:
+        return ops.equal((self._calls + 1) % self.gradient_accumulation_steps, 0)
+
+    def _accumulate_and_update(self, pairs: list[tuple[Any, _Weight]]) -> None:
+        weights = [weight for _, weight in pairs]
+        gradients = [ops.cast(gradient, weight.dtype) for gradient, weight in pairs]
+        if self.loss_scale_factor is not None:
+            gradients = [gradient / self.loss_scale_factor for gradient in gradients]
+        gradients = backend.reduced(gradients)
+        complete: Any = True
+        if self.gradient_accumulation_steps:
+            # No `ops.cond`: under a distribution strategy an update cannot run inside one.
+            complete = self._completes_cycle()
+            sums = [g + w.state["gradient_accumulator"] for g, w in zip(gradients, weights)]
+            gradients = [total / self.gradient_accumulation_steps for total in sums]
+            left = [ops.where(complete, ops.zeros_like(total), total) for total in sums]
+        self._update(weights, gradients, complete)
+        if self.gradient_accumulation_steps:
+            self._set_accumulators(weights, left)
+
+    def _set_accumulators(self, weights: list[_Weight], values: list[Any]) -> None:
+        entries = [((w.state["gradient_accumulator"],), (v,)) for w, v in zip(weights, values)]
+        backend.update(lambda values, inputs: [inputs[0]], entries, elementwise=False)
+
+    def flush_accumulated_gradients(self) -> None:
+        """Make an update from the gradients that wait for their accumulation cycle to fill.
+
+        The batches of a `fit` rarely fill the last cycle. Called after it, this applies the mean of
+        those that wait, and the next cycle starts afresh; with none waiting it does nothing. The
+        count of calls, by which schedules go, moves on to the end of the cycle.
+        """
+        steps = self.gradient_accumulation_steps
+        if not steps or not self.built:
+            return
+        waiting = self._calls % steps
+        complete = ops.greater(waiting, 0)
+        weights = [weight for weight in self._weights.values() if not weight.overwritten]
+        sums = [ops.convert_to_tensor(w.state["gradient_accumulator"]) for w in weights]
+        counts = [ops.cast(ops.maximum(waiting, 1), weight.dtype) for weight in weights]
+        self._update(weights, [total / count for total, count in zip(sums, counts)], complete)
+        self._set_accumulators(weights, [ops.zeros_like(total) for total in sums])
+        self._calls.assign_add(ops.where(complete, steps - waiting, ops.zeros_like(waiting)))
+
+    def _clipped(self, gradients: list[Any]) -> list[Any]:
+        if self.clipnorm is not None:
+            norms = [ops.sqrt(ops.sum(ops.square(g))) for g in gradients]
+            return [
+                # g · c / max(‖g‖, c)
+                gradient * (self.clipnorm / ops.maximum(norm, self.clipnorm))
+                for gradient, norm in zip(gradients, norms)
+            ]
+        if self.global_clipnorm is not None:
+            dtype = "float64" if any(_dtype(g) == "float64" for g in gradients) else "float32"
+            squares = [ops.cast(ops.sum(ops.square(g)), dtype) for g in gradients]
+            norm = ops.sqrt(sum(squares[1:], squares[0]))
+            # norm − norm turns an infinite or NaN norm into NaN for every weight, as in Keras.
+            scale = self.global_clipnorm / ops.maximum(norm, self.global_clipnorm) + (norm - norm)
+            return [gradient * ops.cast(scale, _dtype(gradient)) for gradient in gradients]
+        if self.clipvalue is not None:
+            return [ops.minimum(ops.maximum(g, -self.clipvalue), self.clipvalue) for g in gradients]
+        return gradients
+
+    def _update(self, weights: list[_Weight], gradients: list[Any], complete: Any) -> None:
+        """Make the update, where `complete` says so."""
+        steps = {
+            dtype: Step(self._rate(dtype), ops.cast(self.iterations + 1, dtype))
+            for dtype in dict.fromkeys(weight.dtype for weight in self._weights.values())
+        }
+        groups: dict[_Recipe, list[tuple[list[Any], list[Any]]]] = {}
+        inputs = {id(w): [gradient] for w, gradient in zip(weights, self._clipped(gradients))}
+        for weight in self._weights.values():
+            given = inputs.get(id(weight), [])
+            averages = self.use_ema and not weight.overwritten
+            if not given and not averages:
+                continue
+            recipe = _Recipe(
+                dtype=weight.dtype,
+                weight_dtype=_dtype(weight.variable),
+                has_gradient=bool(given),
+                decays=weight.decays,
+                averages=averages,
+                constraint=weight.variable.constraint if given else None,
+            )
+            names = [*self.slots, *(["average"] if averages else [])]
+            names += ["float32_copy"] if recipe.weight_dtype != recipe.dtype else []
+            variables = [weight.variable, *(weight.state[name] for name in names)]
+            groups.setdefault(recipe, []).append((variables, given))
+        for recipe, entries in groups.items():
+            backend.update(
+                lambda values, inputs, recipe=recipe: self._updated(
+                    steps[recipe.dtype], recipe, complete, values, inputs
+                ),
+                entries,
+                elementwise=self.elementwise and recipe.constraint is None,
+            )
+
+    def _updated(
+        self, step: Step, recipe: _Recipe, complete: Any, old: list[Any], inputs: Sequence[Any]
+    ) -> list[Any]:
+        """New values of one weight and its state, in the order of `old`."""
+        weight, *state = old
+        slots, state = state[: len(self.slots)], state[len(self.slots) :]
+        if recipe.weight_dtype != recipe.dtype:
+            # The copy is the weight, unless somebody has assigned another value to the weight; and
+            # before the first update, when it is zero still.
+            copy = state[-1]
+            untouched = backend.same_bits(ops.cast(copy, recipe.weight_dtype), weight)
+            weight = ops.where(untouched, copy, ops.cast(weight, recipe.dtype))
+        before = weight
+
+        if recipe.has_gradient:
+            if recipe.decays:
+                # w ← w − ηλw
+                weight = weight - step.learning_rate * self.weight_decay * weight
+            result = self.rule(step, weight, inputs[0], *slots)
+            weight, *slots = result if slots else (result,)
+        after = [*slots]
+        if recipe.averages:
+            # a ← μa + (1 − μ)w, and a ← w at the first update
+            first = ops.equal(step.t, 1)
+            average = self.ema_momentum * state[0] + (1 - self.ema_momentum) * weight
+            average = ops.where(first, weight, average)
+            after.append(average)
+            if self.ema_overwrite_frequency:
+                weight = ops.where(step.t % self.ema_overwrite_frequency == 0, average, weight)
+        if recipe.constraint is not None:
+            weight = recipe.constraint(weight)
+        if recipe.weight_dtype != recipe.dtype:
+            after.append(weight)
+        state_after = [_where(complete, new, prior) for new, prior in zip(after, old[1:])]
+        return [ops.cast(_where(complete, weight, before), recipe.weight_dtype), *state_after]
+
+    def stateless_apply(
+        self,
+        optimizer_variables: Sequence[Any],
+        grads: Sequence[Any],
+        trainable_variables: Sequence[Any],
+    ) -> tuple[list[Any], list[Any]]:
+        """`apply` as a pure function (JAX, PyTorch): new weights and new optimizer variables.
+
+        Args:
+            optimizer_variables: tensors for `variables`.
+            grads: gradients, one for each weight.
+            trainable_variables: tensors for the weights.
+        """
+        return super().stateless_apply(
+            backend.owned(optimizer_variables), grads, backend.owned(trainable_variables)
+        )
+
+    def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
+        """With `use_ema`, set the weights to their average. `fit` calls it at its end."""
+        if not self.use_ema:
+            return
+        entries = [
+            ((variable, self._weight_of(variable).state["average"]), ())
+            for variable in var_list
+            if "average" in self._weight_of(variable).state
+        ]
+        # A copy: on JAX a buffer that two variables share is lost with the next training step.
+        backend.update(
+            lambda values, inputs: [ops.cast(ops.copy(values[1]), _dtype(values[0]))],
+            entries,
+            elementwise=False,
+        )
+
+    # Configuration
+
+    @staticmethod
+    def _shared_names() -> list[str]:
+        return arguments.constructor_names(Optimizer, keras.optimizers.Optimizer)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything that was configured, as plain Python values."""
+        config = super().get_config()
+        if self._exact_rate is not None:
+            variable = float(ops.convert_to_numpy(self.learning_rate))
+            rounded = float(np.asarray(self._exact_rate, _dtype(self.learning_rate)))
+            # The number that was given, and not its nearest float32, unless it has changed since.
+            config["learning_rate"] = self._exact_rate if variable == rounded else variable
+        for name in arguments.constructor_names(type(self), Optimizer):
+            if name not in config:
+                config[name] = getattr(self, name)
+        if any(self._no_decay.values()):
+            config["exclude_from_weight_decay"] = {k: list(v) for k, v in self._no_decay.items()}
+        return config
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Optimizer:
+        """Make an optimizer from `get_config()`."""
+        config = dict(config)
+        excluded = config.pop("exclude_from_weight_decay", None)
+        optimizer = super().from_config(config, custom_objects=custom_objects)
+        if excluded:
+            optimizer._no_decay = {name: list(values) for name, values in excluded.items()}
+        return optimizer

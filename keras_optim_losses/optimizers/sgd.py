@@ -1,0 +1,65 @@
+"""Stochastic gradient descent: take a step after every batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_optim_losses import arguments
+from keras_optim_losses.optimizers.momentum import with_velocity
+from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
+from keras_optim_losses.optimizers.step import Step
+from keras_optim_losses.registry import register
+
+
+@register
+class SGD(Optimizer):
+    """Stochastic gradient descent, as in Keras with momentum as an option.
+
+        w ← w − ηg                                  momentum = 0
+        v ← αv − ηg;  w ← w + v                     momentum α (see `Momentum`)
+
+    The gradient g is that of one batch: noisy, but one epoch makes many updates where gradient
+    descent makes one.
+
+    Args:
+        learning_rate: η.
+        momentum: α in [0, 1). 0 keeps no state.
+        nesterov: whether the gradient acts at the point that the velocity leads to.
+        **shared: the arguments of `Optimizer`.
+
+    Raises:
+        ValueError: an argument is outside its range.
+
+    Source: Robbins and Monro, A Stochastic Approximation Method, 1951. The same as Keras' `SGD`;
+    torch puts η outside the velocity, which differs once η changes, and its default η is 0.001.
+
+    Example:
+        >>> import keras
+        >>> from keras_optim_losses import optimizers
+        >>> w = keras.Variable([1.0])
+        >>> optimizers.SGD(learning_rate=0.5).apply([keras.ops.array([1.0])], [w])
+        >>> print(keras.ops.convert_to_numpy(w))
+        [0.5]
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **shared: Any,
+    ) -> None:
+        super().__init__(learning_rate, **shared)
+        self.momentum = arguments.number("momentum", momentum, "[0, 1)")
+        self.nesterov = arguments.flag("nesterov", nesterov)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("momentum",) if self.momentum else ()
+
+    def rule(self, step: Step, weight: Any, gradient: Any, *velocity: Any) -> Any:
+        """See `Optimizer.rule`; without momentum there is no velocity."""
+        if velocity:
+            return with_velocity(self, step, weight, gradient, *velocity)
+        # w ← w − ηg
+        return weight - step.learning_rate * gradient
