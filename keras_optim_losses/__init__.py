@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-from keras_optim_losses import optimizers
+from keras_optim_losses import losses, optimizers
 
-__all__ = ["optimizers"]
+__all__ = ["losses", "optimizers"]
 __version__ = metadata.version("keras_optim_losses")

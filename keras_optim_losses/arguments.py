@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 import numpy as np
@@ -34,17 +35,16 @@ def optional_number(name: str, value: Any, interval: str) -> float | None:
     return None if value is None else number(name, value, interval)
 
 
-def whole_number(name: str, value: Any, at_least: int) -> int:
+def whole_number(name: str, value: Any, at_least: float = -math.inf) -> int:
     """Return `value` as an int after checking that it is a whole number, `at_least` or more."""
     array = np.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "iuf" and array >= at_least and array % 1 == 0:
         return int(array)
-    raise ValueError(
-        f"`{name}` must be a whole number, {at_least} or more. Received: {name}={value!r}"
-    )
+    more = "" if at_least == -math.inf else f", {at_least} or more"
+    raise ValueError(f"`{name}` must be a whole number{more}. Received: {name}={value!r}")
 
 
-def optional_whole_number(name: str, value: Any, at_least: int) -> int | None:
+def optional_whole_number(name: str, value: Any, at_least: float = -math.inf) -> int | None:
     """`whole_number`, or None where the user gave None."""
     return None if value is None else whole_number(name, value, at_least)
 
@@ -56,8 +56,10 @@ def flag(name: str, value: Any) -> bool:
     raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
 
 
-def numbers(name: str, value: Any, interval: str) -> list[float]:
-    """Return `value` as a list of floats after checking each of them."""
+def optional_numbers(name: str, value: Any, interval: str) -> list[float] | None:
+    """Return `value` as a list of floats after checking each of them; None where it is None."""
+    if value is None:
+        return None
     if isinstance(value, (str, bytes, dict)) or np.ndim(value) != 1:
         raise ValueError(
             f"`{name}` must be a flat sequence of numbers in {interval}, one a class. "

@@ -16,7 +16,7 @@ def _plain(name: str) -> str:
     return name.removeprefix(f"{PACKAGE}>").replace("_", "").lower()
 
 
-def get(identifier: Any, kind: str, known: list[type], base: type) -> Any:
+def get(identifier: Any, kind: str, known: list[Any], base: type) -> Any:
     """Turn a name, a config dictionary or an instance into an instance.
 
     Args:
@@ -30,7 +30,8 @@ def get(identifier: Any, kind: str, known: list[type], base: type) -> Any:
     """
     if isinstance(identifier, base):
         return identifier
-    name, config = identifier, {}
+    name: Any = identifier
+    config: dict[str, Any] = {}
     if isinstance(identifier, dict) and "class_name" in identifier:
         name = identifier.get("registered_name") or identifier["class_name"]
         config = identifier.get("config") or {}

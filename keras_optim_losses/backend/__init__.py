@@ -3,7 +3,7 @@
 Every module here offers the same functions, and knows no algorithm:
 
 - `key(variable)`: what identifies a weight, in every form in which it may be handed over
-- `placement(variable)`: a context in which state that belongs to the weight is made; gives its layout
+- `placement(variable)`: a context in which state of the weight is made; gives its layout
 - `dense(gradient)`: a gradient as a plain tensor
 - `reduced(gradients)`: the gradients summed over the replicas of a distribution
 - `update(function, entries, elementwise)`: read variables, compute, write them back

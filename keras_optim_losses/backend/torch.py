@@ -41,7 +41,8 @@ def update(
     entries: Sequence[tuple[Sequence[Any], Sequence[Any]]],
     elementwise: bool,
 ) -> None:
-    small, large = [], []
+    small: list[tuple[list[Any], Sequence[Any]]] = []
+    large: list[tuple[list[Any], Sequence[Any]]] = []
     for variables, inputs in entries:
         tensors = [variable.value for variable in variables]
         joinable = elementwise and tensors[0].numel() <= SMALL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,6 @@ from keras import ops
 from keras_optim_losses import arguments, backend
 from keras_optim_losses.optimizers.step import Step
 from keras_optim_losses.registry import register
-
 
 LearningRate = Union[float, Callable[[], Any], "keras.optimizers.schedules.LearningRateSchedule"]
 
@@ -104,10 +104,6 @@ class Optimizer(keras.optimizers.Optimizer):
     it accumulates, and forgets `exclude_from_weight_decay` when saved.
     """
 
-    #: Names of the state kept for each weight, in the order in which `rule` takes and returns them.
-    #: They start at zero; a mapping of names to numbers gives other initial values.
-    slots: Sequence[str] | Mapping[str, float] = ()
-
     #: Promises that entry i of what `rule` returns depends on entry i of what it is given only.
     elementwise: bool = True
 
@@ -173,8 +169,17 @@ class Optimizer(keras.optimizers.Optimizer):
 
     # What a subclass provides
 
+    @property
+    def slots(self) -> Sequence[str] | Mapping[str, float]:
+        """Names of the state kept for each weight, in the order in which `rule` takes and returns it.
+
+        They start at zero; a mapping of names to numbers gives other initial values. A subclass
+        gives a tuple, or a property where it depends on the arguments.
+        """
+        return ()
+
     def rule(self, step: Step, weight: Any, gradient: Any, *slots: Any) -> Any:
-        """The formula: one weight after one update, and its slots. A pure function of its arguments.
+        """The formula: one weight after one update, and its slots. A pure function.
 
         Args:
             step: the `Step`, with `learning_rate`, `t` and `bias_correction(β)`.
@@ -276,7 +281,7 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the state per weight, known before any of it is made."""
-        shapes = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         for i, weight in enumerate(self._weights.values()):
             names = ["gradient_accumulator"] if self.gradient_accumulation_steps else []
             if not weight.overwritten:
@@ -300,9 +305,9 @@ class Optimizer(keras.optimizers.Optimizer):
         )
         raise ValueError(
             f"The saved state is not that of this {type(self).__name__}: it holds {len(found)} "
-            f"entries ({kinds[0]}), and {len(expected)} ({kinds[1]}) are needed.{where} Load it into "
-            f"an optimizer of the class, the arguments and the model that it was saved with, or "
-            f"compile after loading the weights to start with fresh state."
+            f"entries ({kinds[0]}), and {len(expected)} ({kinds[1]}) are needed.{where} Load it "
+            f"into an optimizer of the class, the arguments and the model that it was saved with, "
+            f"or compile after loading the weights to start with fresh state."
         )
 
     def save_own_variables(self, store: Any) -> None:
@@ -600,9 +605,7 @@ class Optimizer(keras.optimizers.Optimizer):
             groups.setdefault(recipe, []).append((variables, given))
         for recipe, entries in groups.items():
             backend.update(
-                lambda values, inputs, recipe=recipe: self._updated(
-                    steps[recipe.dtype], recipe, complete, values, inputs
-                ),
+                functools.partial(self._updated, steps[recipe.dtype], recipe, complete),
                 entries,
                 elementwise=self.elementwise and recipe.constraint is None,
             )

@@ -1,0 +1,296 @@
+"""Loss: what every loss shares. A subclass adds only its formula."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_optim_losses import arguments, backend
+from keras_optim_losses.registry import register
+
+Shape = tuple[int | None, ...]
+
+
+def _dtype(tensor: Any) -> str:
+    return keras.backend.standardize_dtype(tensor.dtype)
+
+
+def is_float(tensor: Any) -> bool:
+    """Whether a tensor is of a float type, half types included."""
+    return "float" in _dtype(tensor)
+
+
+def _mask(y_pred: Any) -> Any:
+    # Keras hands the mask of a layer to the loss on the tensor itself, and in no public way.
+    return getattr(y_pred, "_keras_mask", None)
+
+
+def _agree(shape: Shape, other: Shape) -> bool:
+    """Whether two shapes can be the same; None is a size that is not known yet."""
+    return len(shape) == len(other) and all(
+        a is None or b is None or a == b for a, b in zip(shape, other)
+    )
+
+
+def _matched(tensor: Any, shape: Shape) -> Any:
+    """`tensor` in that shape, with a trailing axis of 1 added or dropped; None if it differs."""
+    given = tuple(tensor.shape)
+    if _agree(given, shape):
+        return tensor
+    if given[-1:] == (1,) and _agree(given[:-1], shape):
+        return ops.squeeze(tensor, axis=-1)
+    if shape[-1:] == (1,) and _agree(given, shape[:-1]):
+        return ops.expand_dims(tensor, axis=-1)
+    return None
+
+
+def _matched_weight(tensor: Any, shape: Shape) -> Any:
+    """As `_matched`, where trailing axes may also be missing or 1: (b,) and (b, 1) fit (b, t)."""
+    if len(tensor.shape) > len(shape):
+        return _matched(tensor, shape)
+    missing = len(shape) - len(tensor.shape)
+    given = (*tensor.shape, *[1] * missing)
+    leading = len(given)
+    while leading and given[leading - 1] == 1:
+        leading -= 1
+    if not _agree(given[:leading], shape[:leading]):
+        return None
+    for _ in range(missing):
+        tensor = ops.expand_dims(tensor, axis=-1)
+    return tensor
+
+
+@register
+class Loss(keras.losses.Loss):
+    """The base of all losses: a subclass gives one value a sample.
+
+        class MeanAbsoluteError(Loss):
+            def call(self, y_true, y_pred):
+                # mean |y − ŷ|
+                return ops.mean(ops.abs(y_true - y_pred), axis=-1)
+
+    Computation and reduction run in float32, or float64 where predictions or `dtype` are; only the
+    result is cast to `dtype`. Integer labels stay integers. Shapes must match, after a trailing
+    axis of 1 is added or dropped. A masked or zero-weighted entry contributes nothing, even where
+    its prediction is inf or NaN. Labels out of range raise in an eager call, and give NaN in a
+    compiled one.
+
+    A constructor argument of a subclass is kept as an attribute of the same name; then it is part
+    of the configuration and comes back from a file.
+
+    Args:
+        reduction: of the values, one a sample, weighted by `sample_weight`: `"sum_over_batch_size"`
+            or `"mean"`, their sum over their number (those that a mask leaves);
+            `"mean_with_sample_weight"`, their sum over the sum of the weights; `"sum"`; None or
+            `"none"`, the values themselves.
+        name: the loss's name.
+        dtype: of the result; by default `keras.config.floatx()`.
+
+    Raises:
+        ValueError: an argument is outside its range.
+
+    Where Keras differs: it computes and sums in `dtype`, casts labels to it, lets shapes broadcast,
+    multiplies what is masked by 0 (NaN · 0 is NaN), and forgets `dtype` when saved.
+    """
+
+    #: The axis of the predictions that `call` sums or averages over.
+    axis: int = -1
+
+    #: What valid labels are, for the error.
+    label_rule: str = ""
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    # What a subclass provides
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The formula: one value a sample.
+
+        Args:
+            y_true: labels. Integers as they are, other types as `y_pred`.
+            y_pred: predictions, float32 or float64.
+
+        Returns:
+            A tensor of the shape of `y_pred` without `axis`.
+        """
+        return super().call(y_true, y_pred)
+
+    def label_shape(self, shape: Shape) -> Shape:
+        """The shape of labels for predictions of that shape; by default the same."""
+        return shape
+
+    def shape_hint(self, labels: Shape, predictions: Shape) -> str:
+        """What to do where shapes do not match, for the error."""
+        return (
+            "Reshape one of them: broadcast, entries would be compared that do not belong together."
+        )
+
+    def prepared(self, y_pred: Any, dtype: str) -> Any:
+        """Predictions in the type of computation; here a subclass keeps them in a finite range."""
+        return ops.cast(y_pred, dtype)
+
+    def valid_labels(self, y_true: Any, y_pred: Any) -> Any:
+        """Where labels are valid, a boolean tensor like `y_true`; None where all are."""
+        return None
+
+    def ignored(self, y_true: Any) -> Any:
+        """Which labels are left out as if masked, a boolean tensor like `y_true`; None for none."""
+        return None
+
+    # Computation
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss.
+
+        Args:
+            y_true: labels, a tensor of the shape of `y_pred` or as the class says.
+            y_pred: predictions. A mask that a layer has left on them is applied.
+            sample_weight: a tensor of the shape of the values, one a sample; trailing axes may be
+                missing.
+
+        Returns:
+            A scalar of `dtype`; without a reduction one value a sample.
+
+        Raises:
+            ValueError: shapes do not match; in an eager call, labels out of range.
+        """
+        with keras.name_scope(self.name):
+            values, weights, counted = self._weighted_values(y_true, y_pred, sample_weight)
+            return ops.cast(self._reduced(values, weights, counted), self.dtype)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        """One value a sample, float32 or float64, whatever `reduction` and `dtype` are."""
+        return self._weighted_values(y_true, y_pred, None)[0]
+
+    def _weighted_values(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, ...]:
+        """The values times their weights; the weights; and which values count in a mean."""
+        mask = _mask(y_pred)
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        if not is_float(y_pred):
+            y_pred = ops.cast(y_pred, "float32")
+        dtype = "float64" if "float64" in (_dtype(y_pred), self.dtype) else "float32"
+        y_true, y_pred = self._matching(y_true, y_pred)
+        if is_float(y_true):
+            y_true = ops.cast(y_true, dtype)
+        elif _dtype(y_true) in ("bool", "int8", "uint8", "int16", "uint16"):
+            y_true = ops.cast(y_true, "int32")  # in which every number of classes can be compared
+
+        axis = self._positive_axis(y_pred)
+        shape = (*y_pred.shape[:axis], *y_pred.shape[axis + 1 :])
+        labels_have_axis = len(y_true.shape) > len(shape)
+
+        def along_labels(flags: Any) -> Any:
+            return ops.expand_dims(flags, axis) if labels_have_axis else flags
+
+        weights = self._weights("sample_weight", sample_weight, shape, dtype)
+        mask = self._weights("the mask of `y_pred`", mask, shape, "bool")
+        ignored = self.ignored(y_true)
+        kept = [mask, None if ignored is None else ops.logical_not(ignored)]
+        counted = self._all(kept)
+        used = self._all([counted, None if weights is None else ops.not_equal(weights, 0)])
+
+        if used is not None:
+            # Replaced before the formula sees them: 0 · NaN is NaN, in a value as in a gradient.
+            used = ops.broadcast_to(used, ops.shape(y_pred)[:axis] + ops.shape(y_pred)[axis + 1 :])
+            y_true = ops.where(along_labels(used), y_true, ops.zeros_like(y_true))
+            halves = ops.full_like(y_pred, 0.5)
+            y_pred = ops.where(ops.expand_dims(used, axis), y_pred, halves)
+        valid = self.valid_labels(y_true, y_pred)
+        values = self.call(y_true, self.prepared(y_pred, dtype))
+        if not _agree(tuple(values.shape), shape):
+            raise ValueError(
+                f"`{type(self).__name__}.call` must reduce axis {self.axis} of `y_pred`, of shape "
+                f"{tuple(y_pred.shape)}, and no other. Received values of shape "
+                f"{tuple(values.shape)}."
+            )
+        if valid is not None:
+            self._raise_if_invalid(valid, y_true)
+            valid = ops.all(valid, axis=axis) if labels_have_axis else valid
+            values = ops.where(valid, values, float("nan"))
+        if weights is not None:
+            values = values * weights
+        if used is not None:
+            values = ops.where(used, values, ops.zeros_like(values))
+        return values, weights, counted
+
+    def _matching(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        """Labels and predictions of shapes that belong together."""
+        expected = self.label_shape(tuple(y_pred.shape))
+        matched = _matched(y_true, expected)
+        if matched is None:
+            raise ValueError(
+                f"`y_true` must have shape {expected} for `y_pred` of shape {tuple(y_pred.shape)}. "
+                f"Received: y_true of shape {tuple(y_true.shape)}. "
+                f"{self.shape_hint(tuple(y_true.shape), tuple(y_pred.shape))}"
+            )
+        if None in (*matched.shape, *expected) and expected == tuple(y_pred.shape):
+            # A size that is not known yet must not broadcast when it is.
+            matched = ops.reshape(matched, ops.shape(y_pred))
+        return matched, y_pred
+
+    def _positive_axis(self, y_pred: Any) -> int:
+        rank = len(y_pred.shape)
+        if not -rank <= self.axis < rank:
+            raise ValueError(
+                f"`axis` must be an axis of `y_pred`, of shape {tuple(y_pred.shape)}. "
+                f"Received: axis={self.axis}"
+            )
+        return self.axis % rank
+
+    @staticmethod
+    def _weights(name: str, given: Any, shape: Shape, dtype: str) -> Any:
+        if given is None:
+            return None
+        weights = _matched_weight(ops.cast(ops.convert_to_tensor(given), dtype), shape)
+        if weights is None:
+            raise ValueError(
+                f"{name if ' ' in name else f'`{name}`'} must have the shape {shape} of the loss, "
+                f"one value a sample, or leave out trailing axes. Received shape "
+                f"{tuple(ops.shape(given))}."
+            )
+        return weights
+
+    @staticmethod
+    def _all(conditions: list[Any]) -> Any:
+        given = [condition for condition in conditions if condition is not None]
+        if len(given) < 2:
+            return given[0] if given else None
+        return ops.logical_and(*given)
+
+    def _raise_if_invalid(self, valid: Any, y_true: Any) -> None:
+        if backend.is_eager(valid) and not bool(ops.all(valid)):
+            wrong = ops.convert_to_numpy(y_true)[~ops.convert_to_numpy(valid)]
+            raise ValueError(
+                f"{self.label_rule} Received: y_true with {np.unique(wrong)[0]} among its entries "
+                f"({wrong.size} of {np.size(ops.convert_to_numpy(valid))} are out of range)."
+            )
+
+    def _reduced(self, values: Any, weights: Any, counted: Any) -> Any:
+        if self.reduction in (None, "none"):
+            return values
+        total = ops.sum(values)
+        if self.reduction == "sum":
+            return total
+        share = ops.ones_like(values)
+        if counted is not None:
+            share = ops.where(counted, share, ops.zeros_like(share))
+        if self.reduction == "mean_with_sample_weight" and weights is not None:
+            share = share * weights
+        # A replica of a distribution adds its part to a mean over all of them.
+        return ops.divide_no_nan(total, ops.sum(share)) / backend.replicas()
+
+    # Configuration
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything that was configured, as plain Python values."""
+        names = [*arguments.constructor_names(type(self), Loss), "reduction", "name", "dtype"]
+        return {name: getattr(self, name) for name in names}

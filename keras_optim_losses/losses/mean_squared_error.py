@@ -1,0 +1,60 @@
+"""Mean squared error: for real values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+from keras_optim_losses.losses import predictions
+from keras_optim_losses.losses.loss import Loss
+from keras_optim_losses.registry import register
+
+
+@register
+class MeanSquaredError(Loss):
+    """Mean squared error, for real values and a linear output.
+
+        ℓ = mean (y − ŷ)²
+
+    The value of a sample is the mean over the last axis. As errors count by their square, a few
+    large ones outweigh many small ones.
+
+    Args:
+        reduction, name, dtype: as in `Loss`.
+
+    Shapes: `y_true` and `y_pred` the same, (batch, …, values); (batch,) counts as (batch, 1).
+
+    Raises:
+        ValueError: an argument is outside its range; shapes do not match.
+
+    Where others differ: Keras lets (batch, 3) against (batch, 1), and other shapes, broadcast, and
+    sums in `dtype`. torch's `mse_loss` is the mean over all entries, the same number.
+
+    Example:
+        >>> from keras_optim_losses import losses
+        >>> loss = losses.MeanSquaredError()
+        >>> print(f"{float(loss([[1.0, 2.0]], [[1.0, 5.0]])):.2f}")  # (0² + 3²) / 2
+        4.50
+    """
+
+    def _matching(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        return super()._matching(y_true, predictions.one_a_sample(y_pred))
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """See `Loss.call`."""
+        # mean (y − ŷ)²
+        return ops.mean(ops.square(ops.cast(y_true, y_pred.dtype) - y_pred), axis=-1)
+
+
+@register
+def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
+    """`MeanSquaredError` as a function: one value a sample, float32 or float64.
+
+    Example:
+        >>> from keras_optim_losses import losses
+        >>> values = losses.mean_squared_error([[1.0], [2.0]], [[1.0], [4.0]])
+        >>> print([float(value) for value in values])
+        [0.0, 4.0]
+    """
+    return MeanSquaredError().values(y_true, y_pred)

@@ -1,0 +1,81 @@
+"""Predictions in the type of computation, kept where their logarithms are finite."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+#: The smallest normal number of a type, and the largest finite one.
+SMALLEST = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
+LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": (2 - 2.0**-7) * 2.0**127,
+    "float32": (2 - 2.0**-23) * 2.0**127,
+    "float64": (2 - 2.0**-52) * 2.0**1023,
+}
+#: The spacing of a type's numbers at 1.
+SPACING = {"float32": 2.0**-23, "float64": 2.0**-52}
+
+
+def smallest(y_pred: Any) -> float:
+    """The smallest normal number of the tensor's type: the floor of p.
+
+    So log p is finite, and so is the gradient −1/p in that type.
+    """
+    return SMALLEST[keras.backend.standardize_dtype(y_pred.dtype)]
+
+
+def spacing(p: Any) -> float:
+    """The spacing of the numbers of the tensor's type at 1: the floor of 1 − p."""
+    return SPACING[keras.backend.standardize_dtype(p.dtype)]
+
+
+def bounded(x: Any, low: float, high: float = math.inf) -> Any:
+    """x held in [low, high], with the gradient of x itself also where a bound holds.
+
+    A confident wrong p learns by that gradient.
+
+    Args:
+        x: a tensor of any shape, float32 or float64.
+        low, high: numbers of that type.
+    """
+    # The second term is 0, with the gradient of x.
+    return ops.stop_gradient(ops.clip(x, low, high)) + (x - ops.stop_gradient(x))
+
+
+def logits(y_pred: Any, dtype: str) -> Any:
+    """Logits with ±inf replaced by the largest finite number of their type.
+
+    Args:
+        y_pred: logits, of any float type.
+        dtype: the type of computation, float32 or float64.
+    """
+    largest = LARGEST[keras.backend.standardize_dtype(y_pred.dtype)]
+    z = ops.cast(y_pred, dtype)
+    return ops.where(ops.isinf(z), ops.sign(z) * largest, z)
+
+
+def one_a_sample(y_pred: Any) -> Any:
+    """(batch,) as (batch, 1): many samples of one value, and not one sample of many."""
+    y_pred = ops.convert_to_tensor(y_pred)
+    return ops.expand_dims(y_pred, axis=-1) if len(y_pred.shape) == 1 else y_pred
+
+
+def along(weights: list[float], axis: int, like: Any) -> Any:
+    """Weights, one a class, as a tensor that multiplies `like` along its `axis`.
+
+    Raises:
+        ValueError: there are more or fewer weights than classes.
+    """
+    classes = like.shape[axis]
+    if classes is not None and classes != len(weights):
+        raise ValueError(
+            f"There must be one weight for each of the {classes} classes of `y_pred`, of shape "
+            f"{tuple(like.shape)} and axis={axis}. Received {len(weights)} weights: {weights}"
+        )
+    shape = [1] * len(like.shape)
+    shape[axis] = len(weights)
+    return ops.reshape(ops.convert_to_tensor(weights, dtype=like.dtype), shape)
