@@ -171,7 +171,7 @@ class Optimizer(keras.optimizers.Optimizer):
 
     @property
     def slots(self) -> Sequence[str] | Mapping[str, float]:
-        """Names of the state kept for each weight, in the order in which `rule` takes and returns it.
+        """Names of the state kept for each weight, in the order in which `rule` takes it.
 
         They start at zero; a mapping of names to numbers gives other initial values. A subclass
         gives a tuple, or a property where it depends on the arguments.
