@@ -45,10 +45,11 @@ class Adam(Optimizer):
 
     Example:
         >>> import keras
+        >>> import numpy as np
         >>> from keras_optim_losses import optimizers
         >>> w = keras.Variable([1.0, 1.0])
         >>> optimizers.Adam(learning_rate=0.1).apply([keras.ops.array([1e-3, -1e3])], [w])
-        >>> print(keras.ops.convert_to_numpy(w).round(4))
+        >>> print(np.asarray(w).round(4))
         [0.9 1.1]
     """
 

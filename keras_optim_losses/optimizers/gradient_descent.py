@@ -23,7 +23,7 @@ class GradientDescent(Optimizer):
     Args:
         learning_rate: η.
         batches_per_update: the number of batches, 1 or more, whose mean gradient makes one update.
-            It is the base argument `gradient_accumulation_steps` by the name it has in this story.
+            The base argument `gradient_accumulation_steps` is another name for it.
         **shared: the arguments of `Optimizer`.
 
     Batches count alike in the mean: it is exact where all batches have the same size.
@@ -36,12 +36,13 @@ class GradientDescent(Optimizer):
 
     Example:
         >>> import keras
+        >>> import numpy as np
         >>> from keras_optim_losses import optimizers
         >>> w = keras.Variable([1.0])
         >>> optimizer = optimizers.GradientDescent(learning_rate=0.5, batches_per_update=2)
         >>> for batch_gradient in (1.0, 3.0):  # the mean is 2
         ...     optimizer.apply([keras.ops.array([batch_gradient])], [w])
-        ...     print(keras.ops.convert_to_numpy(w))
+        ...     print(np.asarray(w))
         [1.]
         [0.]
     """
@@ -51,7 +52,9 @@ class GradientDescent(Optimizer):
     ) -> None:
         batches = arguments.whole_number("batches_per_update", batches_per_update, at_least=1)
         steps = shared.pop("gradient_accumulation_steps", None)
-        if steps is not None and steps != batches:
+        if steps is not None and batches == 1:
+            batches = arguments.whole_number("gradient_accumulation_steps", steps, at_least=1)
+        elif steps is not None and steps != batches:
             raise ValueError(
                 "`batches_per_update` and `gradient_accumulation_steps` are the same thing here. "
                 f"Received: batches_per_update={batches}, gradient_accumulation_steps={steps}. "

@@ -65,12 +65,13 @@ class Momentum(Optimizer):
 
     Example:
         >>> import keras
+        >>> import numpy as np
         >>> from keras_optim_losses import optimizers
         >>> w = keras.Variable([0.0])
         >>> optimizer = optimizers.Momentum(learning_rate=1.0, momentum=0.5)
         >>> for _ in range(2):
         ...     optimizer.apply([keras.ops.array([-1.0])], [w])
-        ...     print(keras.ops.convert_to_numpy(w))
+        ...     print(np.asarray(w))
         [1.]
         [2.5]
     """

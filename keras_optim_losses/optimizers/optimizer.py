@@ -313,7 +313,7 @@ class Optimizer(keras.optimizers.Optimizer):
     def save_own_variables(self, store: Any) -> None:
         """Put all state into `store`, an h5 group or the like, by name."""
         for name, variable in self._named_variables().items():
-            store[name] = ops.convert_to_numpy(variable)
+            store[name] = np.asarray(variable)
 
     def load_own_variables(self, store: Any) -> None:
         """Take all state from `store`; before `build`, keep it until then.
@@ -689,7 +689,7 @@ class Optimizer(keras.optimizers.Optimizer):
         """Everything that was configured, as plain Python values."""
         config = super().get_config()
         if self._exact_rate is not None:
-            variable = float(ops.convert_to_numpy(self.learning_rate))
+            variable = float(np.asarray(self.learning_rate))
             rounded = float(np.asarray(self._exact_rate, _dtype(self.learning_rate)))
             # The number that was given, and not its nearest float32, unless it has changed since.
             config["learning_rate"] = self._exact_rate if variable == rounded else variable

@@ -41,11 +41,12 @@ class RMSprop(Optimizer):
 
     Example:
         >>> import keras
+        >>> import numpy as np
         >>> from keras_optim_losses import optimizers
         >>> w = keras.Variable([1.0])
         >>> optimizer = optimizers.RMSprop(learning_rate=0.1, rho=0.75)
         >>> optimizer.apply([keras.ops.array([2.0])], [w])  # h = 0.25 · 2²
-        >>> print(keras.ops.convert_to_numpy(w).round(4))
+        >>> print(np.asarray(w).round(4))
         [0.8]
     """
 

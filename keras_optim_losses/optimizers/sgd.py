@@ -35,10 +35,11 @@ class SGD(Optimizer):
 
     Example:
         >>> import keras
+        >>> import numpy as np
         >>> from keras_optim_losses import optimizers
         >>> w = keras.Variable([1.0])
         >>> optimizers.SGD(learning_rate=0.5).apply([keras.ops.array([1.0])], [w])
-        >>> print(keras.ops.convert_to_numpy(w))
+        >>> print(np.asarray(w))
         [0.5]
     """
 
