@@ -11,9 +11,9 @@ What the choice of a loss means for the labels, with ten units without an activa
   are one-hot rows too, but nothing tells the model that exactly one answer is yes.
 - mse: regression on the one-hot rows: the unit of the true class should say 1, the others 0.
 
-The accuracy is the same for all four: how often the unit with the largest output is that of the true
-class. The test images are looked at once, at the end; the curves' "validation" is the last tenth of
-the training images.
+The accuracy is the same for all four: how often the unit with the largest output is that of the
+true class. The test images are looked at once, at the end; "validation" in the curves is the last
+tenth of the training images.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_optim_losses import arguments
 from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
-from keras_optim_losses.optimizers.step import Step
+from keras_optim_losses.optimizers.step import Step, larger
 from keras_optim_losses.registry import register
 
 
@@ -81,7 +81,7 @@ class Adam(Optimizer):
         gradient: Any,
         momentum: Any,
         velocity: Any,
-        *largest_velocity: Any,
+        *largest: Any,
     ) -> Any:
         """See `Optimizer.rule`."""
         # m ← β₁m + (1 − β₁)g
@@ -90,8 +90,8 @@ class Adam(Optimizer):
         velocity = self.beta_2 * velocity + (1 - self.beta_2) * ops.square(gradient)
         if self.amsgrad:
             # max(v₁, …, vₜ) in place of v
-            largest_velocity = (ops.maximum(*largest_velocity, velocity),)
-        used = largest_velocity[0] if self.amsgrad else velocity
+            largest = (larger(*largest, velocity),)
+        used = largest[0] if self.amsgrad else velocity
 
         # 1 − β₁ᵗ, 1 − β₂ᵗ
         correction_1 = step.bias_correction(self.beta_1)
@@ -108,4 +108,4 @@ class Adam(Optimizer):
             weight = weight - step.learning_rate * momentum_hat / (
                 ops.sqrt(velocity_hat) + self.epsilon
             )
-        return weight, momentum, velocity, *largest_velocity
+        return weight, momentum, velocity, *largest

@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_optim_losses import arguments, backend
-from keras_optim_losses.optimizers.step import Step
+from keras_optim_losses.optimizers.step import Step, larger
 from keras_optim_losses.registry import register
 
 LearningRate = Union[float, Callable[[], Any], "keras.optimizers.schedules.LearningRateSchedule"]
@@ -252,7 +252,9 @@ class Optimizer(keras.optimizers.Optimizer):
         if restored is not None:
             initializer = lambda shape, dtype: ops.convert_to_tensor(restored, dtype=dtype)  # noqa: E731
         elif isinstance(self.slots, Mapping) and name in self.slots:
-            initializer = keras.initializers.Constant(self.slots[name])
+            value = self.slots[name]
+            # Not `keras.initializers.Constant`, whose 0.1 is the float32 one also in float64.
+            initializer = lambda shape, dtype: ops.convert_to_tensor(np.full(shape, value, dtype))  # noqa: E731
         with backend.placement(reference_variable) as layout:
             weight.state[name] = self.add_variable(
                 shape=reference_variable.shape,
@@ -564,7 +566,7 @@ class Optimizer(keras.optimizers.Optimizer):
             norms = [ops.sqrt(ops.sum(ops.square(g))) for g in gradients]
             return [
                 # g · c / max(‖g‖, c)
-                gradient * (self.clipnorm / ops.maximum(norm, self.clipnorm))
+                gradient * (self.clipnorm / larger(norm, self.clipnorm))
                 for gradient, norm in zip(gradients, norms)
             ]
         if self.global_clipnorm is not None:
@@ -572,10 +574,10 @@ class Optimizer(keras.optimizers.Optimizer):
             squares = [ops.cast(ops.sum(ops.square(g)), dtype) for g in gradients]
             norm = ops.sqrt(sum(squares[1:], squares[0]))
             # norm − norm turns an infinite or NaN norm into NaN for every weight, as in Keras.
-            scale = self.global_clipnorm / ops.maximum(norm, self.global_clipnorm) + (norm - norm)
+            scale = self.global_clipnorm / larger(norm, self.global_clipnorm) + (norm - norm)
             return [gradient * ops.cast(scale, _dtype(gradient)) for gradient in gradients]
         if self.clipvalue is not None:
-            return [ops.minimum(ops.maximum(g, -self.clipvalue), self.clipvalue) for g in gradients]
+            return [ops.clip(g, -self.clipvalue, self.clipvalue) for g in gradients]
         return gradients
 
     def _update(self, weights: list[_Weight], gradients: list[Any], complete: Any) -> None:

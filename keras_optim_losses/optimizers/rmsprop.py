@@ -81,7 +81,7 @@ class RMSprop(Optimizer):
             average = self.rho * slots["average_gradient"] + (1 - self.rho) * gradient
             slots["average_gradient"] = average
             # h − ḡ² ≥ 0, but for rounding
-            spread = ops.maximum(velocity - ops.square(average), 0.0)
+            spread = ops.relu(velocity - ops.square(average))
         # ηg / √(h + ε)
         move = step.learning_rate * gradient / ops.sqrt(spread + self.epsilon)
         if self.momentum:

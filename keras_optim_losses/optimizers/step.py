@@ -1,4 +1,4 @@
-"""Step: what one update shares between all weights."""
+"""What rules are written with: the step, which all weights of an update share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import math
 from typing import Any
 
 from keras import ops
+
+
+def larger(x: Any, y: Any) -> Any:
+    """max(x, y), entry by entry: `ops.maximum` rounds float64 to float32 on PyTorch."""
+    return ops.where(x > y, x, y)
 
 
 class Step:

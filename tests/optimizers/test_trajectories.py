@@ -1,0 +1,83 @@
+"""Every optimizer against its specification, over steps that a wrong constant cannot survive."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_optim_losses import optimizers
+from tests.optimizers.trajectories import CASES, RATES, assert_follows, gradients, start
+
+JAX = keras.backend.backend() == "jax"
+
+
+def trajectory(optimizer, dtype, given):
+    """The weight after each step, all steps through `apply`."""
+    weight = keras.Variable(start(), dtype=dtype)
+    path = []
+    for g in given:
+        optimizer.apply([ops.convert_to_tensor(g, dtype=dtype)], [weight])
+        path.append(np.array(np.asarray(weight), "float64"))
+    return path
+
+
+def compiled_trajectory(optimizer, dtype, given):
+    """The same, each step compiled."""
+    weight = keras.Variable(start(), dtype=dtype)
+    optimizer.build([weight])
+    path = []
+    if JAX:
+        import jax
+
+        step = jax.jit(optimizer.stateless_apply)
+        state, w = [v.value for v in optimizer.variables], weight.value
+        for g in given:
+            (w,), state = step(state, [ops.convert_to_tensor(g, dtype=dtype)], [w])
+            path.append(np.array(w, "float64"))
+        return path
+    import tensorflow as tf
+
+    step = tf.function(lambda g: optimizer.apply([g], [weight]), jit_compile=True)
+    for g in given:
+        step(ops.convert_to_tensor(g, dtype=dtype))
+        path.append(np.array(np.asarray(weight), "float64"))
+    return path
+
+
+WAYS = [trajectory, *([compiled_trajectory] if keras.backend.backend() != "torch" else [])]
+# JAX keeps float64 out unless told otherwise before it starts: tests/backend/test_jax.py does.
+DTYPES = ["float32"] if JAX else ["float32", "float64"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name, arguments, reference", CASES)
+def test_follows_the_specification(name, arguments, reference, dtype, way):
+    cls = getattr(optimizers, name)
+    given = gradients()
+    for rate in RATES:
+        expected = reference(start(), given, rate, **arguments)
+        assert_follows(way(cls(rate, **arguments), dtype, given), expected, dtype, given)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name, arguments, reference", CASES)
+def test_follows_a_schedule(name, arguments, reference, dtype):
+    """A schedule is a different constant rate at each step: Adam, run one step at a time."""
+    if arguments.get("batches_per_update"):
+        schedule_steps = 4  # the rate of an update is that of its last batch
+    else:
+        schedule_steps = 1
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([20], [0.5, 0.125])
+    optimizer = getattr(optimizers, name)(schedule, **arguments)
+    changed = getattr(optimizers, name)(0.5, **arguments)
+    given = gradients()[: 40 // schedule_steps * schedule_steps]
+    weight = keras.Variable(start(), dtype=dtype)
+    by_hand = keras.Variable(start(), dtype=dtype)
+    for step, g in enumerate(given):
+        changed.learning_rate = 0.5 if step <= 20 else 0.125
+        g = ops.convert_to_tensor(g, dtype=dtype)
+        optimizer.apply([g], [weight])
+        changed.apply([g], [by_hand])
+    np.testing.assert_array_equal(np.asarray(weight), np.asarray(by_hand))
+    assert not np.allclose(np.asarray(weight), start())
