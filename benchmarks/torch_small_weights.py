@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=torch python benchmarks/torch_small_weights.py
 
-For each size of a weight it prints the median time of an update of 100 such weights, laid end to end
-(what ours does up to `SMALL` entries), one at a time, and by Keras' own Adam. The three take turns.
+For each size of a weight it prints the median time of an update of 100 such weights: laid end to
+end (what ours does up to `SMALL` entries), one at a time, and by Keras' own Adam, in turn.
 """
 
 import statistics
@@ -42,7 +42,7 @@ def main():
         f"Keras {keras.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads"
     )
     print("entries   end to end   one by one   Keras' Adam   end to end / Keras")
-    for entries in (16, 256, 4096, 32768, 131072):
+    for entries in (16, 256, 512, 1024, 2048, 4096, 32768):
         sides = [
             updater(optimizers.Adam(epsilon_hat=True), entries, small=entries),
             updater(optimizers.Adam(epsilon_hat=True), entries, small=0),

@@ -10,7 +10,7 @@ import torch
 
 # Weights up to this many entries are laid end to end: below it, starting an operation costs more
 # than copying what it works on. `benchmarks/torch_small_weights.py` shows where the two meet.
-SMALL = 32_768
+SMALL = 1024
 
 
 def key(variable: Any) -> int:

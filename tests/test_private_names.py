@@ -1,0 +1,57 @@
+"""Names that Keras keeps to itself and the package cannot do without: a change there fails here."""
+
+import keras
+import numpy as np
+
+from keras_optim_losses import losses, optimizers
+from tests.models import compiled, train
+
+
+def test_iterations_counts_calls():
+    optimizer = optimizers.SGD(gradient_accumulation_steps=3)
+    weight = keras.Variable(np.ones(1, "float32"))
+    for _ in range(5):
+        optimizer.apply([keras.ops.ones(1)], [weight])
+    assert int(np.asarray(optimizer._iterations)) == 5 and int(optimizer.iterations) == 1
+    assert optimizer.variables[0] is optimizer._iterations
+
+
+def test_learning_rate_is_a_variable_unless_it_is_a_function():
+    optimizer = optimizers.SGD(0.5)
+    assert isinstance(optimizer._learning_rate, keras.Variable)
+    assert optimizer.variables[1] is optimizer._learning_rate
+    assert callable(optimizers.SGD(lambda: 0.5)._learning_rate)
+
+
+def test_build_makes_averages_and_accumulators_through_our_method():
+    optimizer = optimizers.SGD(use_ema=True, gradient_accumulation_steps=2)
+    weight = keras.Variable(np.ones(3, "float32"), dtype="bfloat16")
+    optimizer.build([weight])
+    for own, names in (("average", "average"), ("gradient_accumulator", "gradient_accumulator")):
+        (variable,) = [v for v in optimizer.variables if v.name.endswith(names)]
+        assert own in optimizer._weights[next(iter(optimizer._weights))].state
+        assert tuple(variable.shape) == (3,) and variable.dtype == "float32"
+
+
+class Asking(losses.Loss):
+    def call(self, y_true, y_pred):
+        return keras.ops.mean(y_pred - keras.ops.cast(y_true, y_pred.dtype), axis=-1)
+
+
+def test_a_mask_reaches_the_loss():
+    x = np.ones((2, 3, 1), "float32")
+    x[:, 1:] = 0  # masked
+    model = keras.Sequential([keras.Input((3, 1)), keras.layers.Masking(), keras.layers.Identity()])
+    model.compile(optimizers.SGD(), Asking())
+    # Of three entries in each row the first counts: ŷ − y is 1 there and 0 elsewhere.
+    assert model.evaluate(x, np.zeros((2, 3, 1)), verbose=0) == 1.0
+
+
+def test_the_model_calls_what_the_optimizer_overrides():
+    """Keras' training steps go through `apply` or `stateless_apply`, which are ours."""
+    optimizer = optimizers.SGD()
+    called = []
+    rule = optimizer.rule
+    object.__setattr__(optimizer, "rule", lambda *args: called.append(1) or rule(*args))
+    train(compiled(optimizer))
+    assert called
