@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras.src.backend import get_keras_mask
 
 from keras_optim_losses import losses, optimizers
 from tests.models import compiled, train
@@ -45,6 +46,12 @@ def test_a_mask_reaches_the_loss():
     model.compile(optimizers.SGD(), Asking())
     # Of three entries in each row the first counts: ŷ − y is 1 there and 0 elsewhere.
     assert model.evaluate(x, np.zeros((2, 3, 1)), verbose=0) == 1.0
+
+
+def test_the_mask_is_where_it_is_looked_for():
+    layer = keras.layers.Masking()
+    y_pred = layer(keras.ops.convert_to_tensor(np.array([[[1.0], [0.0]]], "float32")))
+    np.testing.assert_array_equal(np.asarray(get_keras_mask(y_pred)), [[True, False]])
 
 
 def test_the_model_calls_what_the_optimizer_overrides():

@@ -10,6 +10,7 @@ Every module here offers the same functions, and knows no algorithm:
 - `same_bits(one, other)`: where two half-precision tensors are equal. Compilers drop a cast to a
   half type and back, and with it the rounding, unless its bits are looked at
 - `owned(tensors)`: tensors that may be overwritten without harm to the caller
+- `of_shape(tensor, shape)`: the tensor, or an error at run time where its shape is another
 - `is_eager(tensor)`: whether the tensor's values can be looked at now
 - `replicas()`: over how many replicas a mean loss is summed
 """
@@ -21,6 +22,7 @@ if keras.backend.backend() == "tensorflow":
         dense,
         is_eager,
         key,
+        of_shape,
         owned,
         placement,
         reduced,
@@ -33,6 +35,7 @@ elif keras.backend.backend() == "jax":
         dense,
         is_eager,
         key,
+        of_shape,
         owned,
         placement,
         reduced,
@@ -45,6 +48,7 @@ elif keras.backend.backend() == "torch":
         dense,
         is_eager,
         key,
+        of_shape,
         owned,
         placement,
         reduced,
@@ -62,6 +66,7 @@ __all__ = [
     "dense",
     "is_eager",
     "key",
+    "of_shape",
     "owned",
     "placement",
     "reduced",

@@ -73,6 +73,15 @@ def owned(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     return list(tensors)
 
 
+def of_shape(tensor: tf.Tensor, shape: Sequence[Any]) -> tf.Tensor:
+    # XLA drops the assertion, and the graph optimizer the reshape: each needs the other.
+    same = tf.debugging.assert_equal(
+        tf.shape(tensor), tf.stack(shape), message="`y_true` does not have the shape of `y_pred`."
+    )
+    with tf.control_dependencies([same] if same is not None else []):
+        return tf.reshape(tensor, shape)
+
+
 def is_eager(tensor: Any) -> bool:
     return tf.executing_eagerly()
 

@@ -69,6 +69,10 @@ def owned(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return [tensor.clone() for tensor in tensors]
 
 
+def of_shape(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    return tensor  # shapes are always known, and have been compared
+
+
 def is_eager(tensor: Any) -> bool:
     # Keras traces shapes on the meta device, which holds no values.
     return tensor.device.type != "meta" and not torch.compiler.is_compiling()

@@ -8,6 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+# A layer's mask travels with its output, and Keras has no public way to ask for it.
+from keras.src.backend import get_keras_mask
+
 from keras_optim_losses import arguments, backend
 from keras_optim_losses.registry import register
 
@@ -21,11 +24,6 @@ def _dtype(tensor: Any) -> str:
 def is_float(tensor: Any) -> bool:
     """Whether a tensor is of a float type, half types included."""
     return "float" in _dtype(tensor)
-
-
-def _mask(y_pred: Any) -> Any:
-    # Keras hands the mask of a layer to the loss on the tensor itself, and in no public way.
-    return getattr(y_pred, "_keras_mask", None)
 
 
 def _agree(shape: Shape, other: Shape) -> bool:
@@ -173,7 +171,7 @@ class Loss(keras.losses.Loss):
 
     def _weighted_values(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, ...]:
         """The values times their weights; the weights; and which values count in a mean."""
-        mask = _mask(y_pred)
+        mask = get_keras_mask(y_pred)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if not is_float(y_pred):
             y_pred = ops.cast(y_pred, "float32")
@@ -232,9 +230,9 @@ class Loss(keras.losses.Loss):
                 f"Received: y_true of shape {tuple(y_true.shape)}. "
                 f"{self.shape_hint(tuple(y_true.shape), tuple(y_pred.shape))}"
             )
-        if None in (*matched.shape, *expected) and expected == tuple(y_pred.shape):
+        if None in (*matched.shape, *expected):
             # A size that is not known yet must not broadcast when it is.
-            matched = ops.reshape(matched, ops.shape(y_pred))
+            matched = backend.of_shape(matched, self.label_shape(ops.shape(y_pred)))
         return matched, y_pred
 
     def _positive_axis(self, y_pred: Any) -> int:

@@ -215,9 +215,11 @@ class Optimizer(keras.optimizers.Optimizer):
                 )
             return
         self._weights.clear()
+        paths = [_path(variable) for variable in variables]
         for key, variable in zip(keys, variables):
             dtype = _at_least_float32(_dtype(variable))
-            self._weights[key] = _Weight(variable, dtype, decays=self._decays(variable))
+            decays = bool(self.weight_decay) and not self._excluded(variable, paths)
+            self._weights[key] = _Weight(variable, dtype, decays)
         if self._restored:
             self._check_state(self._restored)
         super().build(variables)
@@ -332,9 +334,8 @@ class Optimizer(keras.optimizers.Optimizer):
             return
         if "iteration" not in names:
             raise ValueError(
-                f"The saved state was not written by an optimizer of keras_optim_losses and cannot "
-                f"be checked. To go on from a Keras optimizer of the same algorithm, build this "
-                f"{type(self).__name__} and call set_weights([v.numpy() for v in other.variables])."
+                "The saved state was not written by an optimizer of keras_optim_losses and cannot "
+                "be checked. Compile after loading the weights to start with fresh state."
             )
         saved = {name: np.asarray(store[name]) for name in names}
         # An optimizer that was saved before its first step has no more than a count of zero.
@@ -418,10 +419,15 @@ class Optimizer(keras.optimizers.Optimizer):
             "patterns": list(var_names or ()),
         }
 
-    def _decays(self, variable: Any) -> bool:
+    def _excluded(self, variable: Any, paths: list[str]) -> bool:
+        """Whether a weight does not decay; `paths` are those of all weights."""
         path = _path(variable)
-        return bool(self.weight_decay) and not (
-            path in self._no_decay["paths"]
+        named = self._no_decay["paths"]
+        # The weights of a loaded Sequential model have lost the first part of their path.
+        shorter = [name.partition("/")[2] for name in named if name not in paths]
+        return (
+            path in named
+            or path in shorter
             or any(re.search(pattern, path) for pattern in self._no_decay["patterns"])
         )
 

@@ -42,8 +42,8 @@ def test_export_of_a_model_compiled_with_the_loss(cls, tmp_path):
     train(model)
     model.export(str(tmp_path / "served"), verbose=False)
     x, _ = data()
-    served = tf.saved_model.load(str(tmp_path / "served")).serve(x)
-    np.testing.assert_allclose(np.asarray(served), model.predict(x, verbose=0), rtol=1e-6)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    np.testing.assert_allclose(np.asarray(served.serve(x)), model.predict(x, verbose=0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("way", ["eager", "graph", "xla"])
@@ -59,14 +59,11 @@ def test_an_id_twice_in_a_batch_is_summed_first(cls, way):
     for gradient in (slices, tf.constant(dense)):
         optimizer, weight = cls(**arguments), keras.Variable(np.ones((5, 2), "float32"))
         optimizer.build([weight])
-
-        def step(gradient=gradient, optimizer=optimizer, weight=weight):
-            optimizer.apply([gradient], [weight])
-
+        step = optimizer.apply
         if way != "eager":
-            step = tf.function(step, jit_compile=way == "xla")
+            step = tf.function(optimizer.apply, jit_compile=way == "xla")
         for _ in range(4):
-            step()
+            step([gradient])
         results.append(values([weight, *optimizer.variables]))
     for a, b in zip(*results):
         np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -144,3 +141,10 @@ def test_unknown_batch_sizes_do_not_broadcast(cls):
     np.testing.assert_allclose(float(function(labels, p)), float(loss(labels, p)), rtol=1e-6)
     with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
         function(labels[:1], p)
+
+
+def test_one_optimizer_for_one_model():
+    optimizer = optimizers.Adam()
+    train(compiled(optimizer))
+    with pytest.raises(ValueError, match="Make a new optimizer for another model"):
+        train(compiled(optimizer))

@@ -66,15 +66,16 @@ def test_same_trajectory_as_keras(own, theirs, form, extra, shared):
 
 
 @pytest.mark.parametrize("own, theirs, form, extra", PAIRS)
-def test_takes_over_the_state_of_keras(own, theirs, form, extra):
-    given, other = weights(), theirs(0.05, **extra)
-    run(other, variables=given)
-    optimizer = own(0.05, **form, **extra)
-    optimizer.build(given)
-    names = [v.path.split("/")[-1] for v in other.variables]
-    assert [v.path.split("/")[-1] for v in optimizer.variables] == names
-    optimizer.set_weights([np.asarray(v) for v in other.variables])
-    assert_same(values(optimizer.variables), values(other.variables))
+def test_same_state_as_keras(own, theirs, form, extra):
+    """Under the same names and with the same values, if in another order."""
+    ours, other = own(0.05, **form, **extra), theirs(0.05, **extra)
+    states = []
+    for optimizer in (ours, other):
+        run(optimizer)
+        states.append({v.path.split("/")[-1]: np.asarray(v) for v in optimizer.variables})
+    assert states[0].keys() == states[1].keys()
+    for name in states[0]:
+        np.testing.assert_allclose(states[0][name], states[1][name], rtol=1e-5, atol=1e-7)
 
 
 # Learning rates
@@ -251,7 +252,7 @@ def test_a_value_assigned_to_a_half_weight_wins_over_its_copy():
     optimizer = optimizers.SGD(1e-3)
     for _ in range(3):
         optimizer.apply([tensor([1.0, 1.0], "bfloat16")], [weight])
-    weight.assign(np.array([5.0, np.asarray(ops.cast(weight, "float32"))[1]]))
+    weight.assign(np.array([5.0, values([weight])[0][1]]))
     optimizer.apply([tensor([0.0, 0.0], "bfloat16")], [weight])
     copy = next(v for v in optimizer.variables if "float32_copy" in v.name)
     np.testing.assert_allclose(values([copy])[0], [5.0, 0.997], rtol=1e-6)
@@ -347,7 +348,7 @@ def test_state_of_keras_is_an_error_that_says_what_to_do(tmp_path):
     saved = compiled(keras.optimizers.Adam())
     train(saved)
     saved.save_weights(tmp_path / "keras.weights.h5")
-    with pytest.raises(ValueError, match="set_weights"):
+    with pytest.raises(ValueError, match="Compile after loading"):
         compiled(optimizers.Adam()).load_weights(tmp_path / "keras.weights.h5")
 
 
@@ -361,10 +362,3 @@ def test_set_weights_takes_all_or_nothing():
         with pytest.raises(ValueError, match="must be 6 arrays"):
             optimizer.set_weights(wrong)
     assert_same(values(optimizer.variables), [np.asarray(s, "float64") for s in state])
-
-
-def test_one_optimizer_for_one_model():
-    optimizer = optimizers.Adam()
-    train(compiled(optimizer))
-    with pytest.raises(ValueError, match="Make a new optimizer for another model"):
-        train(compiled(optimizer))
