@@ -267,11 +267,11 @@ def main(arguments: list[str] | None = None) -> int:
     complete = data.complete and len(images) == len(data.train_images)
     if not complete:
         print("This is a part of the data: its accuracy is not that of Fashion-MNIST.")
-    devices = ", ".join(keras.distribution.list_devices()) or "cpu"
-    print(f"Keras {keras.__version__} on {keras.backend.backend()}, device {devices}.")
+    model = make_model(given.model)
+    device = model.weights[0].value.device
+    print(f"Keras {keras.__version__} on {keras.backend.backend()}, device {device}.")
     print(f"Loss: {given.loss}, {task.meaning}. Optimizer: {type(optimizer).__name__}.")
 
-    model = make_model(given.model)
     compile_model(model, task, optimizer)
     start = time.perf_counter()
     history = model.fit(

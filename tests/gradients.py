@@ -1,12 +1,11 @@
-"""A function's value and gradient on whatever backend runs, and functions compiled there."""
+"""A function's value and gradient, on whatever backend runs."""
 
 import keras
-import numpy as np
 from keras import ops
 
 
 def value_and_gradient(function, x):
-    """A scalar function's value at the tensor `x`, and its gradient, as NumPy float64.
+    """A scalar function's value at the tensor `x`, and its gradient, in NumPy float64.
 
     Args:
         function: takes a tensor like `x`, returns a scalar.
@@ -28,29 +27,8 @@ def value_and_gradient(function, x):
         x = x.detach().clone().requires_grad_()
         value = function(x)
         value.backward()
-        gradient = x.grad
-    return float(value), ops.convert_to_numpy(ops.cast(gradient, "float64")).astype("float64")
-
-
-def compilers():
-    """Ways to compile a function of tensors on this backend, by name."""
-    name = keras.backend.backend()
-    if name == "tensorflow":
-        import tensorflow as tf
-
-        return {
-            "graph": lambda f: tf.function(f),
-            "xla": lambda f: tf.function(f, jit_compile=True),
-        }
-    if name == "jax":
-        import jax
-
-        return {"xla": jax.jit}
-    return {}
-
-
-def float64_is_there():
-    """JAX has float64 only where it is told so when it starts."""
-    return ops.convert_to_tensor(np.ones(1), dtype="float32").dtype is not None and (
-        keras.backend.standardize_dtype(ops.cast(ops.ones(1), "float64").dtype) == "float64"
+        value, gradient = value.detach(), x.grad
+    value, gradient = (
+        ops.convert_to_numpy(ops.cast(t, "float32")).astype("float64") for t in (value, gradient)
     )
+    return float(value), gradient

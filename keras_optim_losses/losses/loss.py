@@ -114,7 +114,8 @@ class Loss(keras.losses.Loss):
         """The formula: one value a sample.
 
         Args:
-            y_true: labels. Integers as they are, other types as `y_pred`.
+            y_true: labels. Floats are of the type of `y_pred`; integers are left as they are, for
+                they may be classes: `ops.cast` them where they are numbers.
             y_pred: predictions, float32 or float64.
 
         Returns:

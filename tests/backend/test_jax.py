@@ -1,9 +1,11 @@
-"""What only JAX has: float64 behind a switch."""
+"""What only JAX has: float64 behind a switch, and jit."""
 
 import jax
+import numpy as np
 import pytest
 
 from keras_optim_losses import optimizers
+from tests.losses.test_pitfalls import BAD
 from tests.optimizers.test_trajectories import compiled_trajectory, trajectory
 from tests.optimizers.trajectories import CASES, RATES, assert_follows, gradients, start
 
@@ -18,3 +20,10 @@ def test_follows_the_specification_in_float64(name, arguments, reference, way):
             assert_follows(
                 way(cls(rate, **arguments), "float64", given), expected, "float64", given
             )
+
+
+@pytest.mark.parametrize("loss, y, message", BAD)
+def test_labels_out_of_range_are_nan_when_compiled(loss, y, message):
+    y = y.astype("float32") if y.dtype == "float64" else y
+    value = jax.jit(lambda y, p: loss(y, p))(y, np.full((2, 3), 1 / 3, "float32"))
+    assert np.isnan(float(value)), message

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_optim_losses import losses, optimizers
+from tests.losses.test_pitfalls import BAD
 from tests.models import assert_same, compiled, data, state, train, values
 from tests.test_contract import every_loss, every_optimizer, labels_for, own_arguments
 
@@ -148,3 +149,11 @@ def test_one_optimizer_for_one_model():
     train(compiled(optimizer))
     with pytest.raises(ValueError, match="Make a new optimizer for another model"):
         train(compiled(optimizer))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("loss, y, message", BAD)
+def test_labels_out_of_range_are_nan_when_compiled(loss, y, message, jit_compile):
+    y = tf.constant(y.astype("float32") if y.dtype == "float64" else y)
+    function = tf.function(lambda y, p: loss(y, p), jit_compile=jit_compile)
+    assert np.isnan(float(function(y, tf.fill([2, 3], 1 / 3)))), message
