@@ -27,7 +27,7 @@ def subset(monkeypatch):
 
 @pytest.mark.parametrize("loss, optimizer, model", RUNS)
 def test_trains_draws_saves_and_goes_on(loss, optimizer, model, tmp_path, capsys):
-    arguments = f"--loss {loss} --optimizer {optimizer} --model {model} --epochs 2 --limit 2000"
+    arguments = f"--loss {loss} --optimizer {optimizer} --model {model} --epochs 3 --limit 2000"
     assert example.main([*arguments.split(), "--out", str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "its accuracy is not that of Fashion-MNIST" in told
