@@ -28,7 +28,6 @@ def value_and_gradient(function, x):
         value = function(x)
         value.backward()
         value, gradient = value.detach(), x.grad
-    value, gradient = (
-        ops.convert_to_numpy(ops.cast(t, "float32")).astype("float64") for t in (value, gradient)
-    )
-    return float(value), gradient
+    if keras.backend.standardize_dtype(x.dtype) != "float64":
+        gradient = ops.cast(gradient, "float32")  # NumPy has no bfloat16
+    return float(value), ops.convert_to_numpy(gradient).astype("float64")

@@ -105,7 +105,7 @@ class BinaryCrossentropy(Loss):
         elif self.pos_weight is not None:
             log_yes = self.pos_weight * log_yes
         # −[w₊ y log p + (1 − y) log(1 − p)]
-        return -ops.mean(y * log_yes + (1 - y) * log_no, axis=self.axis)
+        return -predictions.mean(y * log_yes + (1 - y) * log_no, axis=self.axis)
 
 
 @register

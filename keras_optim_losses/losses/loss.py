@@ -284,8 +284,13 @@ class Loss(keras.losses.Loss):
             share = ops.where(counted, share, ops.zeros_like(share))
         if self.reduction == "mean_with_sample_weight" and weights is not None:
             share = share * weights
+        share = ops.sum(share)
+        # `ops.divide_no_nan`, and numbers in `ops.where`, round float64 to float32 on PyTorch.
+        empty = ops.equal(share, 0)
+        safe = ops.where(empty, ops.ones_like(share), share)
+        mean = ops.where(empty, ops.zeros_like(total), total / safe)
         # A replica of a distribution adds its part to a mean over all of them.
-        return ops.divide_no_nan(total, ops.sum(share)) / backend.replicas()
+        return mean / backend.replicas()
 
     # Configuration
 

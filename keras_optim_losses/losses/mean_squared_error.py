@@ -44,7 +44,7 @@ class MeanSquaredError(Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
         # mean (y − ŷ)²
-        return ops.mean(ops.square(ops.cast(y_true, y_pred.dtype) - y_pred), axis=-1)
+        return predictions.mean(ops.square(ops.cast(y_true, y_pred.dtype) - y_pred), axis=-1)
 
 
 @register

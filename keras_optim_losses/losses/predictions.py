@@ -58,6 +58,11 @@ def logits(y_pred: Any, dtype: str) -> Any:
     return ops.where(ops.isinf(z), ops.sign(z) * largest, z)
 
 
+def mean(x: Any, axis: int) -> Any:
+    """The mean along an axis: `ops.mean` rounds float64 to float32 on PyTorch."""
+    return ops.sum(x, axis=axis) / ops.cast(ops.shape(x)[axis], x.dtype)
+
+
 def one_a_sample(y_pred: Any) -> Any:
     """(batch,) as (batch, 1): many samples of one value, and not one sample of many."""
     y_pred = ops.convert_to_tensor(y_pred)

@@ -117,7 +117,7 @@ class SparseCategoricalCrossentropy(Loss):
         values = -ops.squeeze(picked, axis=self.axis)
         if self.label_smoothing:
             # (1 − s)ℓ − s/C Σ log p
-            spread = self.label_smoothing * ops.mean(log_p, axis=self.axis)
+            spread = self.label_smoothing * predictions.mean(log_p, axis=self.axis)
             values = (1 - self.label_smoothing) * values - spread
         return values
 

@@ -90,7 +90,7 @@ class Adam(Optimizer):
         velocity = self.beta_2 * velocity + (1 - self.beta_2) * ops.square(gradient)
         if self.amsgrad:
             # max(v₁, …, vₜ) in place of v
-            largest = (larger(*largest, velocity),)
+            largest = (larger(largest[0], velocity),)
         used = largest[0] if self.amsgrad else velocity
 
         # 1 − β₁ᵗ, 1 − β₂ᵗ
