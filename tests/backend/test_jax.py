@@ -17,9 +17,7 @@ def test_follows_the_specification_in_float64(name, arguments, reference, way):
     with jax.enable_x64(True):
         for rate in RATES:
             expected = reference(start(), given, rate, **arguments)
-            assert_follows(
-                way(cls(rate, **arguments), "float64", given), expected, "float64", given
-            )
+            assert_follows(way(cls(rate, **arguments), "float64", given), expected, "float64")
 
 
 @pytest.mark.parametrize("loss, y, message", BAD)

@@ -51,12 +51,11 @@ def gradients():
     return given.astype("float32").astype("float64")
 
 
-def room(path, dtype, given):
+def room(path, dtype):
     """How far rounding may lead off `path`, for each weight.
 
     A step is a handful of operations, each off by half a unit in the last place of what it
-    computes; the steps add up along the path. `path` is (steps, weights). A momentum carries on
-    what earlier gradients made of it, of the size of the largest of them.
+    computes; the steps add up along the path. `path` is (steps, weights).
     """
     unit = {"float32": 2.0**-24, "float64": 2.0**-53}[dtype]
     moved = np.abs(np.diff(path, axis=0, prepend=path[:1] * 0)).sum(axis=0)
@@ -64,9 +63,9 @@ def room(path, dtype, given):
     return 16 * unit * (moved + largest)
 
 
-def assert_follows(path, expected, dtype, given):
+def assert_follows(path, expected, dtype):
     path, expected = np.array(path), np.array(expected)
     assert path.shape == expected.shape and np.isfinite(path).all()
     off = np.abs(path - expected).max(axis=0)
-    allowed = room(expected, dtype, given)
+    allowed = room(expected, dtype)
     assert (off <= allowed).all(), f"off by {off / allowed} of what rounding allows"
