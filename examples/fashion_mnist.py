@@ -83,6 +83,13 @@ def whole(text: str) -> int:
     return number
 
 
+def part(text: str) -> int:
+    number = int(text)
+    if number < 10:
+        raise argparse.ArgumentTypeError(f"must be 10 or more, for a tenth validates, not {number}")
+    return number
+
+
 def rate(text: str) -> float:
     number = float(text)
     if not 0 <= number < float("inf"):
@@ -101,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=whole, default=64)
     parser.add_argument("--learning-rate", type=rate, help="by default one that suits it")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=whole, metavar="N", help="train on N images only")
+    parser.add_argument("--limit", type=part, metavar="N", help="train on N images only")
     parser.add_argument("--data-dir", metavar="FOLDER", help="a folder with the four files")
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("out"))
     return parser

@@ -62,7 +62,7 @@ def test_accuracy_is_the_largest_output_and_answers_are_above_zero():
     [
         ("--optimizer nonsense", "Unknown optimizer: 'nonsense'.*GradientDescent"),
         ("--epochs 0", "must be 1 or more"),
-        ("--limit -5", "must be 1 or more"),
+        ("--limit 9", "must be 10 or more"),
         ("--learning-rate nan", "must be 0 or more"),
         ("--loss hinge", "invalid choice"),
     ],

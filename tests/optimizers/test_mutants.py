@@ -109,6 +109,10 @@ def with_argument(function, key, value, *positional, **arguments):
     return function(*positional, **{**arguments, key: value})
 
 
+def with_rate(function, factor, weight, given, rate, **arguments):
+    return function(weight, given, factor * rate, **arguments)
+
+
 @pytest.mark.parametrize("name, arguments, function", CASES)
 def test_a_hyperparameter_that_is_a_little_off_is_caught(name, arguments, function):
     defaults = {
@@ -117,17 +121,13 @@ def test_a_hyperparameter_that_is_a_little_off_is_caught(name, arguments, functi
         if isinstance(parameter.default, float)
     }
     used = {**defaults, **arguments}
-    given = gradients()
     for key in defaults:
-        if used[key] == 0 or (
-            key == "momentum" and function is reference.rmsprop and not used[key]
-        ):
-            continue
+        if used[key] == 0:
+            continue  # nothing to be a little off of
         if key == "epsilon" and function is reference.adagrad and used[key] == 1e-7:
             continue  # 1e-9 next to h ≥ 0.1 is nothing in float32; another case has a larger ε
         factor = 0.9999 if key == "beta_2" else 0.99
         mutant = functools.partial(with_argument, function, key, used[key] * factor)
         assert differs(mutant, function, arguments), key
-    expected = function(start(), given, 1.0, **arguments)
-    with pytest.raises(AssertionError):
-        assert_follows(function(start(), given, 1.0001, **arguments), expected, "float32")
+    mutant = functools.partial(with_rate, function, 1.0001)
+    assert differs(mutant, function, arguments)

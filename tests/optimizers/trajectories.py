@@ -54,8 +54,9 @@ def gradients():
 def room(path, dtype):
     """How far rounding may lead off `path`, for each weight.
 
-    A step is a handful of operations, each off by half a unit in the last place of what it
-    computes; the steps add up along the path. `path` is (steps, weights).
+    A step is some 16 operations, each off by no more than half a unit in the last place of
+    what it computes; the steps add up along the path. Relative to the path that is 1e-6 in float32
+    and 2e-15 in float64. `path` is (steps, weights).
     """
     unit = {"float32": 2.0**-24, "float64": 2.0**-53}[dtype]
     moved = np.abs(np.diff(path, axis=0, prepend=path[:1] * 0)).sum(axis=0)
