@@ -4,9 +4,14 @@ Every module here offers the same functions, and knows no algorithm:
 
 - `key(variable)`: what identifies a weight, in every form in which it may be handed over
 - `placement(variable)`: a context in which state of the weight is made; gives its layout
-- `dense(gradient)`: a gradient as a plain tensor
-- `reduced(gradients)`: the gradients summed over the replicas of a distribution
-- `update(function, entries, elementwise)`: read variables, compute, write them back
+- `gradient(given)`: a gradient as it is handled here, a tensor or `Rows`
+- `dense(gradient, variable)`: it as a tensor like the weight
+- `reduced(gradients, dtypes)`: summed over the replicas of a distribution, and each row once
+- `squared_norm(gradient, dtype)`: the sum of its squares, computed in that type
+- `Update(function, elementwise, by_rows, compiled)`: called with scalars and entries, it reads the
+  variables of each entry, computes and writes them back. `function(scalars, values, inputs)` gives
+  the new values; an input may be a gradient. With `by_rows` the rows without gradient stay as they
+  are. Without `compiled` the function holds code of users that a compiler need not understand
 - `same_bits(one, other)`: where two half-precision tensors are equal. Compilers drop a cast to a
   half type and back, and with it the rounding, unless its bits are looked at
 - `owned(tensors)`: tensors that may be overwritten without harm to the caller
@@ -17,9 +22,13 @@ Every module here offers the same functions, and knows no algorithm:
 
 import keras
 
+from keras_optim_losses.backend.rows import Rows
+
 if keras.backend.backend() == "tensorflow":
     from keras_optim_losses.backend.tensorflow import (
+        Update,
         dense,
+        gradient,
         is_eager,
         key,
         of_shape,
@@ -28,11 +37,13 @@ if keras.backend.backend() == "tensorflow":
         reduced,
         replicas,
         same_bits,
-        update,
+        squared_norm,
     )
 elif keras.backend.backend() == "jax":
     from keras_optim_losses.backend.jax import (
+        Update,
         dense,
+        gradient,
         is_eager,
         key,
         of_shape,
@@ -41,11 +52,13 @@ elif keras.backend.backend() == "jax":
         reduced,
         replicas,
         same_bits,
-        update,
+        squared_norm,
     )
 elif keras.backend.backend() == "torch":
     from keras_optim_losses.backend.torch import (
+        Update,
         dense,
+        gradient,
         is_eager,
         key,
         of_shape,
@@ -54,7 +67,7 @@ elif keras.backend.backend() == "torch":
         reduced,
         replicas,
         same_bits,
-        update,
+        squared_norm,
     )
 else:
     raise ImportError(
@@ -63,7 +76,10 @@ else:
     )
 
 __all__ = [
+    "Rows",
+    "Update",
     "dense",
+    "gradient",
     "is_eager",
     "key",
     "of_shape",
@@ -72,5 +88,5 @@ __all__ = [
     "reduced",
     "replicas",
     "same_bits",
-    "update",
+    "squared_norm",
 ]

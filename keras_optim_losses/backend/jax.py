@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,22 +22,39 @@ def placement(variable: Any) -> Iterator[Any]:
     yield variable.value.sharding if distributed else None
 
 
-def dense(gradient: Any) -> jax.Array:
-    return jnp.asarray(gradient)
+def gradient(given: Any) -> jax.Array:
+    return jnp.asarray(given)
 
 
-def reduced(gradients: Sequence[jax.Array]) -> list[jax.Array]:
+def dense(gradient: jax.Array, variable: Any) -> jax.Array:
+    return gradient  # as all are
+
+
+def reduced(gradients: Sequence[jax.Array], dtypes: Sequence[str]) -> list[jax.Array]:
     return list(gradients)  # the compiler sums over the devices of a `keras.distribution`
 
 
-def update(
-    function: Callable[[list[Any], Sequence[Any]], list[Any]],
-    entries: Sequence[tuple[Sequence[Any], Sequence[Any]]],
-    elementwise: bool,
-) -> None:
-    for variables, inputs in entries:
-        for variable, value in zip(variables, function([v.value for v in variables], inputs)):
-            variable.assign(value)
+def squared_norm(gradient: jax.Array, dtype: str) -> jax.Array:
+    return jnp.sum(jnp.square(gradient.astype(dtype)))
+
+
+class Update:
+    def __init__(
+        self,
+        function: Callable[[Mapping[str, Any], list[Any], Sequence[Any]], list[Any]],
+        elementwise: bool = True,
+        by_rows: bool = False,
+        compiled: bool = True,
+    ) -> None:
+        self.function = function
+
+    def __call__(
+        self, scalars: Mapping[str, Any], entries: Sequence[tuple[Sequence[Any], Sequence[Any]]]
+    ) -> None:
+        for variables, inputs in entries:
+            values = self.function(scalars, [v.value for v in variables], inputs)
+            for variable, value in zip(variables, values):
+                variable.assign(value)
 
 
 def same_bits(one: jax.Array, other: jax.Array) -> jax.Array:

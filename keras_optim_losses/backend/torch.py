@@ -1,16 +1,21 @@
-"""PyTorch: eager, in place, and many small weights in one go."""
+"""PyTorch: eager and in place, in blocks that stay in the processor's cache."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-# Weights up to this many entries are laid end to end: below it, starting an operation costs more
-# than copying what it works on. `benchmarks/torch_small_weights.py` shows where the two meet.
-SMALL = 1024
+from keras_optim_losses.backend.rows import Rows
+
+# On a CPU an elementwise rule runs on blocks of so many entries. What its operations leave to each
+# other then stays in the cache, and starting them costs little next to their work.
+BLOCK = 2**17
+# Weights up to this many entries are laid end to end until they fill a block: below it, starting an
+# operation costs more than copying what it works on.
+SMALL = 2**14
 
 
 def key(variable: Any) -> int:
@@ -22,43 +27,119 @@ def placement(variable: Any) -> Iterator[None]:
     yield None
 
 
-def dense(gradient: Any) -> torch.Tensor:
-    gradient = torch.as_tensor(gradient)
-    return gradient.to_dense() if gradient.is_sparse else gradient
+def gradient(given: Any) -> torch.Tensor | Rows:
+    given = torch.as_tensor(given)
+    if not given.is_sparse:
+        return given
+    if given.sparse_dim() > 1:
+        return given.to_dense()
+    given = given.coalesce()  # each row once, summed
+    return Rows(given.values(), given.indices()[0])
 
 
-def reduced(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def dense(gradient: torch.Tensor | Rows, variable: Any) -> torch.Tensor:
+    if not isinstance(gradient, Rows):
+        return gradient
+    zeros = gradient.values.new_zeros(tuple(variable.shape))
+    return zeros.index_copy(0, gradient.indices, gradient.values)
+
+
+def reduced(
+    gradients: Sequence[torch.Tensor | Rows], dtypes: Sequence[str]
+) -> list[torch.Tensor | Rows]:
     return list(gradients)
 
 
-def _end_to_end(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+def squared_norm(gradient: torch.Tensor | Rows, dtype: str) -> torch.Tensor:
+    values = gradient.values if isinstance(gradient, Rows) else gradient
+    return torch.linalg.vector_norm(values, dtype=getattr(torch, dtype)) ** 2
 
 
-@torch.no_grad()
-def update(
-    function: Callable[[list[Any], Sequence[Any]], list[Any]],
-    entries: Sequence[tuple[Sequence[Any], Sequence[Any]]],
-    elementwise: bool,
-) -> None:
-    small: list[tuple[list[Any], Sequence[Any]]] = []
-    large: list[tuple[list[Any], Sequence[Any]]] = []
-    for variables, inputs in entries:
-        tensors = [variable.value for variable in variables]
-        joinable = elementwise and tensors[0].numel() <= SMALL
-        (small if joinable else large).append((tensors, inputs))
+class Update:
+    def __init__(
+        self,
+        function: Callable[[Mapping[str, Any], list[Any], Sequence[Any]], list[Any]],
+        elementwise: bool = True,
+        by_rows: bool = False,
+        compiled: bool = True,
+    ) -> None:
+        self.function = function
+        self.elementwise = elementwise
+        self.by_rows = by_rows
 
-    for tensors, inputs in large:
-        for tensor, value in zip(tensors, function(tensors, inputs)):
-            tensor.copy_(value)
+    @torch.no_grad()
+    def __call__(
+        self, scalars: Mapping[str, Any], entries: Sequence[tuple[Sequence[Any], Sequence[Any]]]
+    ) -> None:
+        self._carry_out(scalars, [([v.value for v in vs], given) for vs, given in entries])
 
-    if small:
-        columns = list(zip(*(tensors for tensors, _ in small)))
-        inputs = [_end_to_end(column) for column in zip(*(inputs for _, inputs in small))]
+    def _carry_out(
+        self, scalars: Mapping[str, Any], entries: list[tuple[list[torch.Tensor], Sequence[Any]]]
+    ) -> None:
+        waiting: list[tuple[list[torch.Tensor], Sequence[Any]]] = []
+        filled = 0
+        for tensors, inputs in entries:
+            size = tensors[0].numel()
+            if inputs and isinstance(inputs[0], Rows):
+                self._rows(scalars, tensors, *inputs)
+            elif not self.elementwise or not all(t.is_contiguous() for t in tensors):
+                _write(tensors, self.function(scalars, tensors, inputs))
+            elif size > SMALL:
+                self._in_blocks(scalars, tensors, inputs)
+            else:
+                if filled + size > BLOCK:
+                    self._end_to_end(scalars, waiting)
+                    waiting, filled = [], 0
+                waiting.append((tensors, inputs))
+                filled += size
+        if waiting:
+            self._end_to_end(scalars, waiting)
+
+    def _in_blocks(
+        self, scalars: Mapping[str, Any], tensors: list[torch.Tensor], inputs: Sequence[Any]
+    ) -> None:
+        whole = tensors[0].device.type != "cpu" or torch.compiler.is_compiling()
+        size = tensors[0].numel() if whole else BLOCK
+        columns = [tensor.view(-1).split(size) for tensor in tensors]
+        given = [
+            entry.reshape(-1).split(size) if entry.dim() else [entry] * len(columns[0])
+            for entry in inputs
+        ]
+        for i, block in enumerate(zip(*columns)):
+            _write(block, self.function(scalars, list(block), [column[i] for column in given]))
+
+    def _end_to_end(
+        self,
+        scalars: Mapping[str, Any],
+        entries: list[tuple[list[torch.Tensor], Sequence[Any]]],
+    ) -> None:
+        columns = list(zip(*(tensors for tensors, _ in entries)))
+        inputs = [
+            torch.cat([x.expand(t.shape).reshape(-1) for x, t in zip(column, columns[0])])
+            for column in zip(*(inputs for _, inputs in entries))
+        ]
+        joined = [torch.cat([tensor.view(-1) for tensor in column]) for column in columns]
         sizes = [tensor.numel() for tensor in columns[0]]
-        for column, value in zip(columns, function([_end_to_end(c) for c in columns], inputs)):
+        for column, value in zip(columns, self.function(scalars, joined, inputs)):
             parts = [part.view(t.shape) for part, t in zip(value.split(sizes), column)]
             torch._foreach_copy_(column, parts)
+
+    def _rows(
+        self, scalars: Mapping[str, Any], tensors: list[torch.Tensor], rows: Rows, *others: Any
+    ) -> None:
+        touched = [tensor[rows.indices] for tensor in tensors]
+        new = self.function(scalars, touched, [rows.values, *others])
+        if not self.by_rows:
+            # All other rows change as if the gradient were zero; the touched ones are put right.
+            zero = rows.values.new_zeros(())
+            self._carry_out(scalars, [(tensors, [zero, *others])])
+        for tensor, value in zip(tensors, new):
+            tensor.index_copy_(0, rows.indices, value.to(tensor.dtype))
+
+
+def _write(tensors: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+    for tensor, value in zip(tensors, values):
+        tensor.copy_(value)
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

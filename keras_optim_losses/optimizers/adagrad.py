@@ -48,6 +48,8 @@ class Adagrad(Optimizer):
         [-0.8]
     """
 
+    moves_without_gradient = False
+
     def __init__(
         self,
         learning_rate: LearningRate = 0.001,

@@ -74,6 +74,17 @@ class Adam(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("momentum", "velocity", *(("velocity_hat",) if self.amsgrad else ()))
 
+    def scalars(self, step: Step) -> dict[str, Any]:
+        """See `Optimizer.scalars`."""
+        # 1 − β₁ᵗ, 1 − β₂ᵗ
+        correction_1 = step.bias_correction(self.beta_1)
+        root_2 = ops.sqrt(step.bias_correction(self.beta_2))
+        # m̂/(√v̂ + ε) = √(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε√(1 − β₂ᵗ))
+        return {
+            "rate": step.learning_rate * root_2 / correction_1,
+            "epsilon": self.epsilon * (ops.ones_like(root_2) if self.epsilon_hat else root_2),
+        }
+
     def rule(
         self,
         step: Step,
@@ -93,19 +104,6 @@ class Adam(Optimizer):
             largest = (larger(largest[0], velocity),)
         used = largest[0] if self.amsgrad else velocity
 
-        # 1 − β₁ᵗ, 1 − β₂ᵗ
-        correction_1 = step.bias_correction(self.beta_1)
-        correction_2 = step.bias_correction(self.beta_2)
-        if self.epsilon_hat:
-            # w ← w − η√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε)
-            rate = step.learning_rate * ops.sqrt(correction_2) / correction_1
-            weight = weight - rate * momentum / (ops.sqrt(used) + self.epsilon)
-        else:
-            # m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
-            momentum_hat = momentum / correction_1
-            velocity_hat = used / correction_2
-            # w ← w − ηm̂ / (√v̂ + ε)
-            weight = weight - step.learning_rate * momentum_hat / (
-                ops.sqrt(velocity_hat) + self.epsilon
-            )
+        # w ← w − η√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε̂)
+        weight = weight - step["rate"] * momentum / (ops.sqrt(used) + step["epsilon"])
         return weight, momentum, velocity, *largest

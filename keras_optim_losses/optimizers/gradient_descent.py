@@ -47,6 +47,8 @@ class GradientDescent(Optimizer):
         [0.]
     """
 
+    moves_without_gradient = False
+
     def __init__(
         self, learning_rate: LearningRate = 0.01, batches_per_update: int = 1, **shared: Any
     ) -> None:

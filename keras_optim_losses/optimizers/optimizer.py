@@ -25,10 +25,11 @@ class _Recipe(NamedTuple):
 
     dtype: str  # in which it is computed
     weight_dtype: str
-    has_gradient: bool
-    decays: bool
-    averages: bool
-    constraint: Callable[[Any], Any] | None
+    by_rows: bool = False  # rows without gradient stay as they are
+    has_gradient: bool = False
+    decays: bool = False
+    averages: bool = False
+    constraint: Callable[[Any], Any] | None = None
 
 
 @dataclass(eq=False)
@@ -55,11 +56,6 @@ def _at_least_float32(dtype: str) -> str:
 
 def _path(variable: Any) -> str:
     return getattr(variable, "path", variable.name)
-
-
-def _where(condition: Any, new: Any, old: Any) -> Any:
-    """`new` where the condition holds; True stands for always and costs nothing."""
-    return new if condition is True else ops.where(condition, new, old)
 
 
 @register
@@ -95,6 +91,11 @@ class Optimizer(keras.optimizers.Optimizer):
             that do not fill such a cycle wait for the next, or for `flush_accumulated_gradients()`.
             Schedules count calls, as in Keras; `ema_overwrite_frequency`, the average and the
             bias corrections count updates.
+        lazy: where the gradient of an embedding names the rows that a batch has used, whether all
+            other rows and their state stay as they are, and then a step costs what the batch
+            does. False is exactly the dense result; rules whose rows rest without a gradient
+            anyway (`SGD`, `Adagrad`) are as fast with it. Only TensorFlow makes such gradients of
+            an `Embedding`; PyTorch's sparse tensors are some too, and JAX has none.
         name: the optimizer's name.
 
     Raises:
@@ -106,6 +107,9 @@ class Optimizer(keras.optimizers.Optimizer):
 
     #: Promises that entry i of what `rule` returns depends on entry i of what it is given only.
     elementwise: bool = True
+
+    #: Whether an entry, or its state, can change where its gradient is zero and nothing decays.
+    moves_without_gradient: bool = True
 
     def __init__(
         self,
@@ -120,6 +124,7 @@ class Optimizer(keras.optimizers.Optimizer):
         ema_overwrite_frequency: int | None = None,
         loss_scale_factor: float | None = None,
         gradient_accumulation_steps: int | None = None,
+        lazy: bool = False,
         name: str | None = None,
         **unknown: Any,
     ) -> None:
@@ -136,6 +141,11 @@ class Optimizer(keras.optimizers.Optimizer):
         steps = arguments.optional_whole_number(
             "gradient_accumulation_steps", gradient_accumulation_steps, at_least=1
         )
+        if lazy and steps is not None and steps > 1:
+            raise ValueError(
+                "`lazy` needs the rows of each batch, which `gradient_accumulation_steps` adds up. "
+                f"Received: lazy={lazy}, gradient_accumulation_steps={steps}. Give one of the two."
+            )
         floatx = keras.config.floatx()
         # Keras makes the learning rate a variable of this type, which must not be a half one.
         keras.config.set_floatx(_at_least_float32(floatx))
@@ -162,10 +172,18 @@ class Optimizer(keras.optimizers.Optimizer):
         finally:
             keras.config.set_floatx(floatx)
         self._exact_rate = exact_rate
+        self.lazy = arguments.flag("lazy", lazy)
         self._no_decay: dict[str, list[str]] = {"paths": [], "patterns": []}
         # Book-keeping that neither Keras nor TensorFlow should track: it holds no state of its own.
         object.__setattr__(self, "_weights", {})
         object.__setattr__(self, "_restored", {})
+        object.__setattr__(self, "_updates", {})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # An update that has been compiled holds the hyperparameters as constants.
+        if not name.startswith("_") and name != "learning_rate":
+            vars(self).get("_updates", {}).clear()
+        super().__setattr__(name, value)
 
     # What a subclass provides
 
@@ -178,11 +196,25 @@ class Optimizer(keras.optimizers.Optimizer):
         """
         return ()
 
-    def rule(self, step: Step, weight: Any, gradient: Any, *slots: Any) -> Any:
-        """The formula: one weight after one update, and its slots. A pure function.
+    def scalars(self, step: Step) -> dict[str, Any]:
+        """What the rule needs beside η and t that is the same for all weights, computed once.
 
         Args:
             step: the `Step`, with `learning_rate`, `t` and `bias_correction(β)`.
+
+        Returns:
+            Scalar tensors by name; `rule` finds them as `step["name"]`.
+        """
+        return {}
+
+    def rule(self, step: Step, weight: Any, gradient: Any, *slots: Any) -> Any:
+        """The formula: one weight after one update, and its slots. A pure function.
+
+        On TensorFlow it is compiled by XLA, with the values that hyperparameters have then.
+
+        Args:
+            step: the `Step`, with `learning_rate`, `t`, `bias_correction(β)` and what `scalars`
+                has computed.
             weight: a tensor of any shape, float32 or float64.
             gradient: a tensor like `weight`.
             *slots: tensors like `weight`, one for each name in `slots`.
@@ -471,7 +503,7 @@ class Optimizer(keras.optimizers.Optimizer):
         self._calls.assign_add(1)
 
     def _checked(self, grads: list[Any], variables: list[Any]) -> list[tuple[Any, Any]]:
-        """Dense gradients with their weights, where there is a gradient."""
+        """Gradients with their weights, where there is a gradient."""
         if len(grads) != len(variables):
             raise ValueError(
                 f"`grads` must hold one gradient for each weight. Received {len(grads)} gradients "
@@ -491,9 +523,11 @@ class Optimizer(keras.optimizers.Optimizer):
                 f"loss depend on them?",
                 stacklevel=3,
             )
-        pairs = [(backend.dense(g), v) for g, v in zip(grads, variables) if g is not None]
+        pairs = [(backend.gradient(g), v) for g, v in zip(grads, variables) if g is not None]
         for gradient, variable in pairs:
-            shape, expected = tuple(gradient.shape), tuple(variable.shape)
+            expected = tuple(variable.shape)
+            by_rows = isinstance(gradient, backend.Rows)
+            shape = (None, *gradient.values.shape[1:]) if by_rows else tuple(gradient.shape)
             agree = len(shape) == len(expected) and all(
                 size is None or size == wanted for size, wanted in zip(shape, expected)
             )
@@ -516,6 +550,7 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _overwrite(self, gradient: Any, weight: _Weight) -> None:
         """The weight's new value is its gradient (float8 training keeps its scales so)."""
+        gradient = backend.dense(gradient, weight.variable)
         if self.gradient_accumulation_steps:
             accumulator = weight.state["gradient_accumulator"]
             complete = self._completes_cycle()
@@ -529,24 +564,22 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _accumulate_and_update(self, pairs: list[tuple[Any, _Weight]]) -> None:
         weights = [weight for _, weight in pairs]
-        gradients = [ops.cast(gradient, weight.dtype) for gradient, weight in pairs]
-        if self.loss_scale_factor is not None:
-            gradients = [gradient / self.loss_scale_factor for gradient in gradients]
-        gradients = backend.reduced(gradients)
-        complete: Any = True
+        gradients = backend.reduced(
+            [gradient for gradient, _ in pairs], [weight.dtype for weight in weights]
+        )
         if self.gradient_accumulation_steps:
+            entries = [((w.state["gradient_accumulator"],), (g,)) for w, g in zip(weights, gradients)]
+            self._carry_out("accumulate", self._accumulated, {}, entries, by_rows=True)
             # No `ops.cond`: under a distribution strategy an update cannot run inside one.
-            complete = self._completes_cycle()
-            sums = [g + w.state["gradient_accumulator"] for g, w in zip(gradients, weights)]
-            gradients = [total / self.gradient_accumulation_steps for total in sums]
-            left = [ops.where(complete, ops.zeros_like(total), total) for total in sums]
-        self._update(weights, gradients, complete)
-        if self.gradient_accumulation_steps:
-            self._set_accumulators(weights, left)
+            self._update(weights, None, self._completes_cycle(), self.gradient_accumulation_steps)
+        else:
+            self._update(weights, gradients)
 
-    def _set_accumulators(self, weights: list[_Weight], values: list[Any]) -> None:
-        entries = [((w.state["gradient_accumulator"],), (v,)) for w, v in zip(weights, values)]
-        backend.update(lambda values, inputs: [inputs[0]], entries, elementwise=False)
+    def _accumulated(self, scalars: Any, old: list[Any], inputs: Sequence[Any]) -> list[Any]:
+        return [old[0] + self._unscaled(ops.cast(inputs[0], _dtype(old[0])))]
+
+    def _unscaled(self, gradient: Any) -> Any:
+        return gradient if self.loss_scale_factor is None else gradient / self.loss_scale_factor
 
     def flush_accumulated_gradients(self) -> None:
         """Make an update from the gradients that wait for their accumulation cycle to fill.
@@ -561,98 +594,191 @@ class Optimizer(keras.optimizers.Optimizer):
         waiting = self._calls % steps
         complete = ops.greater(waiting, 0)
         weights = [weight for weight in self._weights.values() if not weight.overwritten]
-        sums = [ops.convert_to_tensor(w.state["gradient_accumulator"]) for w in weights]
-        counts = [ops.cast(ops.maximum(waiting, 1), weight.dtype) for weight in weights]
-        self._update(weights, [total / count for total, count in zip(sums, counts)], complete)
-        self._set_accumulators(weights, [ops.zeros_like(total) for total in sums])
+        self._update(weights, None, complete, ops.maximum(waiting, 1))
         self._calls.assign_add(ops.where(complete, steps - waiting, ops.zeros_like(waiting)))
 
-    def _clipped(self, gradients: list[Any]) -> list[Any]:
-        if self.clipnorm is not None:
-            norms = [ops.sqrt(ops.sum(ops.square(g))) for g in gradients]
-            return [
-                # g · c / max(‖g‖, c)
-                gradient * (self.clipnorm / larger(norm, self.clipnorm))
-                for gradient, norm in zip(gradients, norms)
-            ]
-        if self.global_clipnorm is not None:
-            dtype = "float64" if any(_dtype(g) == "float64" for g in gradients) else "float32"
-            squares = [ops.cast(ops.sum(ops.square(g)), dtype) for g in gradients]
-            norm = ops.sqrt(sum(squares[1:], squares[0]))
-            # norm − norm turns an infinite or NaN norm into NaN for every weight, as in Keras.
-            scale = self.global_clipnorm / larger(norm, self.global_clipnorm) + (norm - norm)
-            return [gradient * ops.cast(scale, _dtype(gradient)) for gradient in gradients]
-        if self.clipvalue is not None:
-            return [ops.clip(g, -self.clipvalue, self.clipvalue) for g in gradients]
-        return gradients
+    def _clip_factors(self, gradients: list[tuple[Any, str]], count: Any) -> list[Any]:
+        """By what each gradient is multiplied so that norms are held; nothing without a limit.
 
-    def _update(self, weights: list[_Weight], gradients: list[Any], complete: Any) -> None:
-        """Make the update, where `complete` says so."""
-        steps = {
-            dtype: Step(self._rate(dtype), ops.cast(self.iterations + 1, dtype))
-            for dtype in dict.fromkeys(weight.dtype for weight in self._weights.values())
-        }
+        Args:
+            gradients: with their types, scaled by the loss's factor or summed over `count` calls.
+            count: of calls; None where nothing accumulates.
+        """
+        if self.clipnorm is None and self.global_clipnorm is None:
+            return []
+        divisor = count if count is not None else self.loss_scale_factor or 1.0
+        squares = [backend.squared_norm(gradient, dtype) for gradient, dtype in gradients]
+        if self.clipnorm is not None:
+            norms = [ops.sqrt(square) / ops.cast(divisor, _dtype(square)) for square in squares]
+            # c / max(‖g‖, c)
+            return [self.clipnorm / larger(norm, self.clipnorm) for norm in norms]
+        dtype = "float64" if any(_dtype(square) == "float64" for square in squares) else "float32"
+        total = sum(ops.cast(square, dtype) for square in squares)
+        norm = ops.sqrt(total) / ops.cast(divisor, dtype)
+        # norm − norm turns an infinite or NaN norm into NaN for every weight, as in Keras.
+        factor = self.global_clipnorm / larger(norm, self.global_clipnorm) + (norm - norm)
+        return [ops.cast(factor, _dtype(square)) for square in squares]
+
+    def _step_scalars(self, dtype: str, complete: Any, count: Any) -> dict[str, Any]:
+        """What all weights of a type share in this update, computed once."""
+        step = Step(self._rate(dtype), ops.cast(self.iterations + 1, dtype))
+        values = step.values | self.scalars(step)
+        if self.weight_decay:
+            values["decay"] = step.learning_rate * self.weight_decay
+        if self.use_ema:
+            # a ← μa + (1 − μ)w, and a ← w at the first update
+            first = ops.cast(ops.equal(step.t, 1), dtype)
+            values["average_kept"] = self.ema_momentum * (1 - first)
+            values["average_new"] = (1 - self.ema_momentum) * (1 - first) + first
+            if self.ema_overwrite_frequency:
+                values["overwrite"] = ops.equal(step.t % self.ema_overwrite_frequency, 0)
+        if count is not None:
+            values |= {"complete": complete, "count": ops.cast(count, dtype)}
+        return values
+
+    def _update(
+        self,
+        weights: list[_Weight],
+        gradients: list[Any] | None,
+        complete: Any = True,
+        count: Any = None,
+    ) -> None:
+        """Make one update.
+
+        Args:
+            weights: those that have a gradient.
+            gradients: theirs; None for the accumulated ones.
+            complete: whether the accumulation cycle is; if not, nothing changes.
+            count: of the calls whose gradients have been accumulated.
+        """
+        dtypes = dict.fromkeys(weight.dtype for weight in self._weights.values())
+        scalars = {dtype: self._step_scalars(dtype, complete, count) for dtype in dtypes}
+        if gradients is None:
+            accumulated = [weight.state["gradient_accumulator"] for weight in weights]
+            given = [ops.convert_to_tensor(accumulator) for accumulator in accumulated]
+        else:
+            given = gradients
+        pairs = [(gradient, weight.dtype) for gradient, weight in zip(given, weights)]
+        factors = self._clip_factors(pairs, count)
+        inputs: dict[int, list[Any]] = {}
+        for i, weight in enumerate(weights):
+            inputs[id(weight)] = [*([] if gradients is None else [gradients[i]]), *factors[i : i + 1]]
+
         groups: dict[_Recipe, list[tuple[list[Any], list[Any]]]] = {}
-        inputs = {id(w): [gradient] for w, gradient in zip(weights, self._clipped(gradients))}
         for weight in self._weights.values():
-            given = inputs.get(id(weight), [])
-            averages = self.use_ema and not weight.overwritten
-            if not given and not averages:
-                continue
-            recipe = _Recipe(
-                dtype=weight.dtype,
-                weight_dtype=_dtype(weight.variable),
-                has_gradient=bool(given),
-                decays=weight.decays,
-                averages=averages,
-                constraint=weight.variable.constraint if given else None,
-            )
-            names = [*self.slots, *(["average"] if averages else [])]
-            names += ["float32_copy"] if recipe.weight_dtype != recipe.dtype else []
-            variables = [weight.variable, *(weight.state[name] for name in names)]
-            groups.setdefault(recipe, []).append((variables, given))
-        for recipe, entries in groups.items():
-            backend.update(
-                functools.partial(self._updated, steps[recipe.dtype], recipe, complete),
-                entries,
+            for recipe, given in self._recipes(weight, inputs.get(id(weight))):
+                variables = [weight.variable, *self._state_of(weight, recipe)]
+                groups.setdefault(recipe, []).append((variables, given))
+        for recipe in sorted(groups, key=lambda recipe: not recipe.has_gradient):
+            self._carry_out(
+                recipe,
+                functools.partial(self._updated, recipe),
+                scalars[recipe.dtype],
+                groups[recipe],
                 elementwise=self.elementwise and recipe.constraint is None,
+                by_rows=recipe.by_rows,
+                compiled=recipe.constraint is None,
             )
+
+    def _recipes(
+        self, weight: _Weight, inputs: list[Any] | None
+    ) -> list[tuple[_Recipe, list[Any]]]:
+        """How this weight is updated, in one go or two, each with its inputs.
+
+        Args:
+            weight: a weight.
+            inputs: its gradient, unless that is accumulated, and its factor; None without gradient.
+        """
+        averages = self.use_ema and not weight.overwritten
+        plain = _Recipe(weight.dtype, _dtype(weight.variable))
+        if inputs is None:
+            return [(plain._replace(averages=averages), [])] if averages else []
+        constraint = weight.variable.constraint
+        whole = plain._replace(
+            has_gradient=True, decays=weight.decays, averages=averages, constraint=constraint
+        )
+        if not inputs or not isinstance(inputs[0], backend.Rows):
+            return [(whole, inputs)]
+        rests = not self.moves_without_gradient and not weight.decays
+        if self.elementwise and (rests or self.lazy):
+            rows = (whole._replace(by_rows=True, averages=False, constraint=None), inputs)
+            after = plain._replace(averages=averages, constraint=constraint)
+            return [rows, (after, [])] if averages or constraint is not None else [rows]
+        if not self.elementwise or constraint is not None:
+            inputs = [backend.dense(inputs[0], weight.variable), *inputs[1:]]
+        return [(whole, inputs)]
+
+    def _state_of(self, weight: _Weight, recipe: _Recipe) -> list[Any]:
+        """The state that `_updated` takes and gives, in its order."""
+        accumulates = recipe.has_gradient and self.gradient_accumulation_steps
+        names = [
+            *(["gradient_accumulator"] if accumulates else []),
+            *(self.slots if recipe.has_gradient else []),
+            *(["average"] if recipe.averages else []),
+            *(["float32_copy"] if recipe.weight_dtype != recipe.dtype else []),
+        ]
+        return [weight.state[name] for name in names]
+
+    def _carry_out(
+        self,
+        key: Any,
+        function: Callable[..., list[Any]],
+        scalars: dict[str, Any],
+        entries: Sequence[tuple[Sequence[Any], Sequence[Any]]],
+        **how: bool,
+    ) -> None:
+        if key not in self._updates:
+            self._updates[key] = backend.Update(function, **how)
+        self._updates[key](scalars, entries)
 
     def _updated(
-        self, step: Step, recipe: _Recipe, complete: Any, old: list[Any], inputs: Sequence[Any]
+        self, recipe: _Recipe, scalars: dict[str, Any], old: list[Any], inputs: Sequence[Any]
     ) -> list[Any]:
-        """New values of one weight and its state, in the order of `old`."""
+        """New values of one weight and its state, in the order of `_state_of`."""
+        step = Step(**scalars)
         weight, *state = old
-        slots, state = state[: len(self.slots)], state[len(self.slots) :]
+        after: list[Any] = []
         if recipe.weight_dtype != recipe.dtype:
             # The copy is the weight, unless somebody has assigned another value to the weight; and
             # before the first update, when it is zero still.
-            copy = state[-1]
+            copy = state.pop()
             untouched = backend.same_bits(ops.cast(copy, recipe.weight_dtype), weight)
             weight = ops.where(untouched, copy, ops.cast(weight, recipe.dtype))
         before = weight
+        average = state.pop() if recipe.averages else None
 
         if recipe.has_gradient:
+            inputs = list(inputs)
+            if self.gradient_accumulation_steps:
+                total = state.pop(0)
+                gradient = total / step["count"]
+                after.append(ops.zeros_like(total))
+            else:
+                gradient = self._unscaled(ops.cast(inputs.pop(0), recipe.dtype))
+            if inputs:
+                gradient = gradient * inputs[0]
+            elif self.clipvalue is not None:
+                gradient = ops.clip(gradient, -self.clipvalue, self.clipvalue)
             if recipe.decays:
                 # w ← w − ηλw
-                weight = weight - step.learning_rate * self.weight_decay * weight
-            result = self.rule(step, weight, inputs[0], *slots)
-            weight, *slots = result if slots else (result,)
-        after = [*slots]
+                weight = weight - step["decay"] * weight
+            result = self.rule(step, weight, gradient, *state)
+            weight, *slots = result if state else (result,)
+            after += slots
         if recipe.averages:
-            # a ← μa + (1 − μ)w, and a ← w at the first update
-            first = ops.equal(step.t, 1)
-            average = self.ema_momentum * state[0] + (1 - self.ema_momentum) * weight
-            average = ops.where(first, weight, average)
+            # a ← μa + (1 − μ)w
+            average = step["average_kept"] * average + step["average_new"] * weight
             after.append(average)
             if self.ema_overwrite_frequency:
-                weight = ops.where(step.t % self.ema_overwrite_frequency == 0, average, weight)
+                weight = ops.where(step["overwrite"], average, weight)
         if recipe.constraint is not None:
             weight = recipe.constraint(weight)
         if recipe.weight_dtype != recipe.dtype:
             after.append(weight)
-        state_after = [_where(complete, new, prior) for new, prior in zip(after, old[1:])]
-        return [ops.cast(_where(complete, weight, before), recipe.weight_dtype), *state_after]
+        if self.gradient_accumulation_steps:
+            weight = ops.where(step["complete"], weight, before)
+            after = [ops.where(step["complete"], new, prior) for new, prior in zip(after, old[1:])]
+        return [ops.cast(weight, recipe.weight_dtype), *after]
 
     def stateless_apply(
         self,
@@ -680,12 +806,12 @@ class Optimizer(keras.optimizers.Optimizer):
             for variable in var_list
             if "average" in self._weight_of(variable).state
         ]
-        # A copy: on JAX a buffer that two variables share is lost with the next training step.
-        backend.update(
-            lambda values, inputs: [ops.cast(ops.copy(values[1]), _dtype(values[0]))],
-            entries,
-            elementwise=False,
-        )
+
+        def averaged(scalars: Any, old: list[Any], inputs: Sequence[Any]) -> list[Any]:
+            # A copy: on JAX a buffer that two variables share is lost with the next training step.
+            return [ops.cast(ops.copy(old[1]), _dtype(old[0]))]
+
+        self._carry_out("finalize", averaged, {}, entries)
 
     # Configuration
 
@@ -701,7 +827,7 @@ class Optimizer(keras.optimizers.Optimizer):
             rounded = float(np.asarray(self._exact_rate, _dtype(self.learning_rate)))
             # The number that was given, and not its nearest float32, unless it has changed since.
             config["learning_rate"] = self._exact_rate if variable == rounded else variable
-        for name in arguments.constructor_names(type(self), Optimizer):
+        for name in ["lazy", *arguments.constructor_names(type(self), Optimizer)]:
             if name not in config:
                 config[name] = getattr(self, name)
         if any(self._no_decay.values()):

@@ -58,6 +58,10 @@ class SGD(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
 
+    @property
+    def moves_without_gradient(self) -> bool:  # type: ignore[override]
+        return bool(self.momentum)
+
     def rule(self, step: Step, weight: Any, gradient: Any, *velocity: Any) -> Any:
         """See `Optimizer.rule`; without momentum there is no velocity."""
         if velocity:

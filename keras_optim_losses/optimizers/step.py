@@ -16,25 +16,31 @@ def larger(x: Any, y: Any) -> Any:
 class Step:
     """One update: the learning rate η, the step number t, and what follows from them.
 
-    Both are scalars of the type in which the weights are computed (float32, or float64 for float64
-    weights), never of a half type. What follows from them is computed once and not once a weight.
+    All are scalars of the type in which the weights are computed (float32, or float64 for float64
+    weights), never of a half type. `step["name"]` is what `Optimizer.scalars` has given that name.
 
-    Attributes:
+    Args:
         learning_rate: η, a scalar tensor.
         t: the number of this update, counted from 1, a scalar tensor.
+        **others: further scalars by name.
     """
 
-    def __init__(self, learning_rate: Any, t: Any) -> None:
+    def __init__(self, learning_rate: Any, t: Any, **others: Any) -> None:
         self.learning_rate = learning_rate
         self.t = t
-        self._corrections: dict[float, Any] = {}
+        self.others = others
+
+    def __getitem__(self, name: str) -> Any:
+        return self.others[name]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All of them by name, from which the step can be made again."""
+        return {"learning_rate": self.learning_rate, "t": self.t, **self.others}
 
     def bias_correction(self, beta: float) -> Any:
         """1 − βᵗ, by which an average that started at zero falls short.
 
         Computed as −expm1(t·log β): in float32, 1 − 0.999 by way of βᵗ would be off by 1e-5.
         """
-        if beta not in self._corrections:
-            log_beta = math.log(beta) if beta else -math.inf
-            self._corrections[beta] = -ops.expm1(self.t * log_beta)
-        return self._corrections[beta]
+        return -ops.expm1(self.t * (math.log(beta) if beta else -math.inf))

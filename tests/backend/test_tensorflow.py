@@ -67,7 +67,8 @@ def test_an_id_twice_in_a_batch_is_summed_first(cls, way):
             step([gradient])
         results.append(values([weight, *optimizer.variables]))
     for a, b in zip(*results):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+        # Weights start at 1, and a weight may be rounded there before it comes near 0.
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=4 * 2**-24)
     assert (results[0][0][1] != 1).all()
 
 

@@ -97,7 +97,10 @@ def test_gradient_descent_looks_at_all_the_data_before_one_update():
 )
 def test_identities_that_hold_exactly(one, other):
     one, other = (cls.from_config(cls.get_config()) for cls in (one, other))
-    np.testing.assert_array_equal(after(one, varied()), after(other, varied()))
+    path, expected = after(one, varied()), after(other, varied())
+    # Where a compiler fuses a product with a sum it rounds once and not twice: half a unit a step.
+    room = len(path) * 2.0**-24 * np.abs(expected).max()
+    np.testing.assert_allclose(path, expected, rtol=0, atol=room)
 
 
 def test_rmsprop_with_sums_for_averages_is_adagrad():
@@ -122,8 +125,10 @@ def test_adam_without_momentum_and_correction_is_rmsprop():
     adam = optimizers.Adam(beta_1=0.0, beta_2=0.9, epsilon=0.0)
     rms = optimizers.RMSprop(rho=0.9, epsilon=0.0)
     m = v = h = one = other = tensor(np.zeros(4))
+    step = Uncorrected(0.1, 1.0)
+    step = Step(**step.values, **adam.scalars(step))
     for gradient in map(tensor, varied()):
-        one, m, v = adam.rule(Uncorrected(0.1, 1.0), one, gradient, m, v)
+        one, m, v = adam.rule(step, one, gradient, m, v)
         other, h = rms.rule(Step(0.1, 1.0), other, gradient, h)
     np.testing.assert_allclose(*values([one, other]), rtol=1e-5)
 
