@@ -12,6 +12,13 @@ Every module here offers the same functions, and knows no algorithm:
   variables of each entry, computes and writes them back. `function(scalars, values, inputs)` gives
   the new values; an input may be a gradient. With `by_rows` the rows without gradient stay as they
   are. Without `compiled` the function holds code of users that a compiler need not understand
+- `Fused(function)`: a function of labels, predictions, weights and mask, the last two may be None,
+  whose value and gradient are computed in one pass over memory each
+- `total(terms, axis, *tensors)`: the sum along an axis of a function that works entry by entry on
+  tensors of one shape
+- `log1p(x)`: log(1 + x) for x in [0, 1]
+- `logsumexp(x, axis)`: log Σ exp x along an axis, which keeps its place with size 1
+- `picked(x, indices, axis)`: the entry of x with that index along the axis, which is dropped
 - `same_bits(one, other)`: where two half-precision tensors are equal. Compilers drop a cast to a
   half type and back, and with it the rounding, unless its bits are looked at
 - `owned(tensors)`: tensors that may be overwritten without harm to the caller
@@ -26,48 +33,63 @@ from keras_optim_losses.backend.rows import Rows
 
 if keras.backend.backend() == "tensorflow":
     from keras_optim_losses.backend.tensorflow import (
+        Fused,
         Update,
         dense,
         gradient,
         is_eager,
         key,
+        log1p,
+        logsumexp,
         of_shape,
         owned,
+        picked,
         placement,
         reduced,
         replicas,
         same_bits,
         squared_norm,
+        total,
     )
 elif keras.backend.backend() == "jax":
     from keras_optim_losses.backend.jax import (
+        Fused,
         Update,
         dense,
         gradient,
         is_eager,
         key,
+        log1p,
+        logsumexp,
         of_shape,
         owned,
+        picked,
         placement,
         reduced,
         replicas,
         same_bits,
         squared_norm,
+        total,
     )
 elif keras.backend.backend() == "torch":
     from keras_optim_losses.backend.torch import (
+        Fused,
         Update,
         dense,
         gradient,
         is_eager,
         key,
+        log1p,
+        logsumexp,
         of_shape,
         owned,
+        picked,
         placement,
         reduced,
         replicas,
         same_bits,
         squared_norm,
+        total,
     )
 else:
     raise ImportError(
@@ -76,17 +98,22 @@ else:
     )
 
 __all__ = [
+    "Fused",
     "Rows",
     "Update",
     "dense",
     "gradient",
     "is_eager",
     "key",
+    "log1p",
+    "logsumexp",
     "of_shape",
     "owned",
+    "picked",
     "placement",
     "reduced",
     "replicas",
     "same_bits",
     "squared_norm",
+    "total",
 ]

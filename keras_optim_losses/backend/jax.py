@@ -57,6 +57,33 @@ class Update:
                 variable.assign(value)
 
 
+class Fused:
+    def __init__(self, function: Callable[..., jax.Array]) -> None:
+        self.function = function
+
+    def __call__(self, *inputs: jax.Array | None) -> jax.Array:
+        return self.function(*inputs)  # XLA fuses it with the step
+
+
+def total(terms: Callable[..., jax.Array], axis: int, *tensors: jax.Array) -> jax.Array:
+    return jnp.sum(terms(*tensors), axis)
+
+
+def log1p(x: jax.Array) -> jax.Array:
+    return jnp.log1p(x)
+
+
+def logsumexp(x: jax.Array, axis: int) -> jax.Array:
+    return jax.scipy.special.logsumexp(x, axis=axis, keepdims=True)
+
+
+def picked(x: jax.Array, indices: jax.Array, axis: int) -> jax.Array:
+    # Compared and summed in one pass, where the gradient of a lookup would be a pass of its own.
+    axis %= x.ndim
+    here = jax.lax.broadcasted_iota("int32", x.shape, axis) == jnp.expand_dims(indices, axis)
+    return jnp.sum(jnp.where(here, x, 0), axis=axis)
+
+
 def same_bits(one: jax.Array, other: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(one, "int16") == jax.lax.bitcast_convert_type(
         other, "int16"

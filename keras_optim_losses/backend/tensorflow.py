@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -92,36 +93,26 @@ def reduced(gradients: Sequence[tf.Tensor | Rows], dtypes: Sequence[str]) -> lis
 
 
 def _summed(values: tf.Tensor, indices: tf.Tensor) -> Rows:
-    """Each index once, with the sum of its rows."""
+    """Each index once, with the sum of its rows, and padding."""
+    distinct, position = tf.unique(indices)
     if not _xla():
-        indices, position = tf.unique(indices)
-        return Rows(
-            tf.math.unsorted_segment_sum(values, position, tf.shape(indices)[0]), indices
-        )
-    if indices.shape[0] is None:
+        return Rows(tf.math.unsorted_segment_sum(values, position, tf.shape(distinct)[0]), distinct)
+    size = count = indices.shape[0]
+    if count is None:
         # XLA compiles for each number of rows: powers of two keep these few.
         count = tf.shape(indices)[0]
         doublings = tf.math.log(tf.cast(tf.maximum(count, 1), tf.float64)) / math.log(2)
-        extra = tf.cast(2 ** tf.math.ceil(doublings - 1e-9), tf.int32) - count
-        values = tf.pad(values, [[0, extra], *[[0, 0]] * (len(values.shape) - 1)])
-        indices = tf.pad(indices, [[0, extra]], constant_values=indices.dtype.max)
-    return Rows(*_summed_by_xla()(values, indices))
+        size = tf.cast(2 ** tf.math.ceil(doublings - 1e-9), tf.int32)
+        values = tf.pad(values, [[0, size - count], *[[0, 0]] * (len(values.shape) - 1)])
+        position = tf.pad(position, [[0, size - count]], constant_values=-1)
+    room = [[0, size - tf.shape(distinct)[0]]]
+    distinct = tf.pad(distinct, room, constant_values=indices.dtype.max)
+    return Rows(_sums(tuple(values.shape))(values, position, size), distinct)
 
 
 @functools.cache
-def _summed_by_xla() -> Callable[..., Any]:
-    def summed(values: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        count = tf.shape(indices)[0]
-        order = tf.argsort(indices, stable=True)
-        ordered = tf.gather(indices, order)
-        first = tf.concat([[1], tf.cast(ordered[1:] != ordered[:-1], tf.int32)], axis=0)
-        position = tf.cumsum(first) - 1
-        sums = tf.math.unsorted_segment_sum(tf.gather(values, order), position, count)
-        # As many as were given, for XLA needs to know how many: those at the end are padding.
-        padding = tf.fill([count], indices.dtype.max)
-        return sums, tf.tensor_scatter_nd_update(padding, position[:, None], ordered)
-
-    return _fused(summed)
+def _sums(shape: tuple[int | None, ...]) -> Callable[..., tf.Tensor]:
+    return _fused(tf.math.unsorted_segment_sum)
 
 
 def squared_norm(gradient: tf.Tensor | Rows, dtype: str) -> tf.Tensor:
@@ -150,7 +141,8 @@ class Update:
     ) -> None:
         variables = [[_native(v) for v in group] for group, _ in entries]
         inputs = [list(given) for _, given in entries]
-        if not tf.distribute.has_strategy():
+        strategy = getattr(variables[0][0], "distribute_strategy", None)
+        if strategy is None:
             self._in_groups(dict(scalars), variables, inputs)
             return
 
@@ -164,12 +156,13 @@ class Update:
                 args = (others, scalars, given)
                 strategy.extended.update(first, on_one, args=args, group=False)
 
-        if tf.distribute.in_cross_replica_context():
-            on_all_replicas(tf.distribute.get_strategy(), scalars, inputs)
-        else:
+        if tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context():
             # Mirrored variables are written from outside the replicas, once for all of them.
             replica = tf.distribute.get_replica_context()
             replica.merge_call(on_all_replicas, args=(dict(scalars), inputs))
+        else:
+            with strategy.scope():
+                on_all_replicas(strategy, scalars, inputs)
 
     def _in_groups(
         self, scalars: dict[str, Any], variables: list[list[Any]], inputs: list[list[Any]]
@@ -189,49 +182,222 @@ class Update:
     def _carry_out(
         self, scalars: dict[str, Any], variables: list[list[Any]], inputs: list[Sequence[Any]]
     ) -> None:
-        compute = self._compute
-        if self.compiled and _xla():
-            shapes = tuple(tuple(group[0].shape) for group in variables)
-            if shapes not in self._functions:
-                self._functions[shapes] = _fused(self._compute)
-            compute = self._functions[shapes]
-        compute(scalars, variables, inputs)
+        first = inputs[0][0] if inputs[0] else None
+        if not isinstance(first, Rows):
+            self._fused(self._compute, variables)(scalars, variables, inputs)
+            return
+        [group], [[rows, *others]] = variables, inputs
+        if self.by_rows:
+            self._fused(self._compute_rows, variables)(scalars, group, rows, others)
+        else:
+            new = self._fused(self._touched, variables)(scalars, group, rows, others)
+            # All other rows change as if the gradient were zero; the touched ones are put right.
+            zero = tf.zeros([], rows.values.dtype)
+            self._fused(self._compute, variables)(scalars, variables, [[zero, *others]])
+            self._fused(self._scatter, variables)(group, rows.indices, new)
+
+    def _fused(
+        self, function: Callable[..., Any], variables: list[list[Any]]
+    ) -> Callable[..., Any]:
+        if not self.compiled:
+            return function
+        # One for each set of shapes, or TensorFlow would warn of much retracing.
+        key = (function.__name__, *(tuple(group[0].shape) for group in variables))
+        if key not in self._functions:
+            self._functions[key] = _fused(function)
+        return self._functions[key]
 
     def _compute(
         self, scalars: dict[str, Any], variables: list[list[Any]], inputs: list[Sequence[Any]]
     ) -> None:
         for group, given in zip(variables, inputs):
-            if given and isinstance(given[0], Rows):
-                self._compute_rows(scalars, group, *given)
-            else:
-                self._assign(group, self.function(scalars, self._read(group), given))
+            if given:
+                given = [tf.broadcast_to(given[0], group[0].shape), *given[1:]]
+            old = [tf.convert_to_tensor(variable) for variable in group]
+            for variable, value in zip(group, self.function(scalars, old, given)):
+                variable.assign(tf.cast(value, variable.dtype))
 
     def _compute_rows(
-        self, scalars: dict[str, Any], group: list[Any], rows: Rows, *others: Any
+        self, scalars: dict[str, Any], group: list[Any], rows: Rows, others: Sequence[Any]
     ) -> None:
-        old = self._read(group)
-        touched = [tf.gather(value, rows.indices) for value in old]
-        new = self.function(scalars, touched, [rows.values, *others])
-        if not self.by_rows:
-            # All other rows change as if the gradient were zero; the touched ones are put right.
-            zero = tf.zeros(group[0].shape, rows.values.dtype)
-            self._assign(group, self.function(scalars, old, [zero, *others]))
-        for variable, value in zip(group, new):
+        self._scatter(group, rows.indices, self._touched(scalars, group, rows, others))
+
+    def _touched(
+        self, scalars: dict[str, Any], group: list[Any], rows: Rows, others: Sequence[Any]
+    ) -> list[tf.Tensor]:
+        old = [tf.gather(tf.convert_to_tensor(variable), rows.indices) for variable in group]
+        return self.function(scalars, old, [rows.values, *others])
+
+    @staticmethod
+    def _scatter(group: list[Any], indices: tf.Tensor, values: list[tf.Tensor]) -> None:
+        for variable, value in zip(group, values):
             # Not `scatter_update`, which copies the table when it is read again.
             tf.raw_ops.ResourceScatterNdUpdate(
                 ref=variable.handle,
-                indices=rows.indices[:, None],
+                indices=indices[:, None],
                 updates=tf.cast(value, variable.dtype),
             )
 
-    @staticmethod
-    def _read(group: list[Any]) -> list[tf.Tensor]:
-        return [tf.convert_to_tensor(variable) for variable in group]
 
-    @staticmethod
-    def _assign(group: list[Any], values: list[tf.Tensor]) -> None:
-        for variable, value in zip(group, values):
-            variable.assign(tf.cast(value, variable.dtype))
+# Losses
+
+# The number of entries from which XLA gains more than a call of it costs. A size that is not known
+# when the graph is made, mostly the batch's, counts as so many.
+LARGE = 2**14
+UNKNOWN = 64
+
+
+CHAINS = 4  # of additions, side by side
+
+
+class _Kept(threading.local):
+    """What `logsumexp` computes for the value of a loss, taken up again by its gradient."""
+
+    def __init__(self) -> None:
+        self.compiling = False
+        self.outgoing: list[tf.Tensor] = []
+        self.incoming: list[tf.Tensor] = []
+
+
+_kept = _Kept()
+
+
+class Fused:
+    def __init__(self, function: Callable[..., tf.Tensor]) -> None:
+        self.function = function
+        self._compiled: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+
+    def __call__(self, *inputs: tf.Tensor | None) -> tf.Tensor:
+        prediction = inputs[1]
+        if math.prod(size or UNKNOWN for size in prediction.shape) < LARGE or not _xla():
+            return self.function(*inputs)
+        given = [i for i, entry in enumerate(inputs) if entry is not None]
+        key = tuple((i, *inputs[i].shape, inputs[i].dtype) for i in given)
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(given, len(inputs))
+        value, gradient = self._compiled[key]
+        floats = [n for n, i in enumerate(given) if inputs[i].dtype.is_floating]
+
+        @tf.custom_gradient
+        def call(*tensors: tf.Tensor) -> Any:
+            results = value(*tensors)
+
+            def backward(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
+                # One call for each, so that in a graph those that nobody asks for are left out.
+                return [
+                    gradient(n, upstream, tensors, results[1:]) if n in floats else None
+                    for n in range(len(tensors))
+                ]
+
+            return results, backward
+
+        return call(*(inputs[i] for i in given))[0]
+
+    def _compile(
+        self, given: list[int], count: int
+    ) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        def function(*tensors: tf.Tensor) -> tf.Tensor:
+            inputs: list[tf.Tensor | None] = [None] * count
+            for i, tensor in zip(given, tensors):
+                inputs[i] = tensor
+            return self.function(*inputs)
+
+        def results(
+            tensors: Sequence[tf.Tensor], kept: Sequence[tf.Tensor] = ()
+        ) -> list[tf.Tensor]:
+            _kept.compiling, _kept.outgoing, _kept.incoming = True, [], list(kept)
+            try:
+                return [function(*tensors), *_kept.outgoing]
+            finally:
+                _kept.compiling = False
+
+        def value(*tensors: tf.Tensor) -> list[tf.Tensor]:
+            return results(tensors)
+
+        def gradient(
+            n: int, upstream: list[tf.Tensor], tensors: list[tf.Tensor], kept: list[tf.Tensor]
+        ) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(tensors[n])
+                again = results(tensors, kept)
+            return tape.gradient(again, tensors[n], upstream, unconnected_gradients="zero")
+
+        return _fused(value), _fused(gradient)
+
+
+def total(terms: Callable[..., tf.Tensor], axis: int, *tensors: tf.Tensor) -> tf.Tensor:
+    size = tensors[0].shape[axis]
+    if not _kept.compiling or not size or size % CHAINS:
+        return tf.reduce_sum(terms(*tensors), axis)
+
+    @tf.custom_gradient
+    def in_chains(*tensors: tf.Tensor) -> Any:
+        # Several sums side by side: in one, each addition would wait for the one before it.
+        parts = zip(*(tf.split(tensor, CHAINS, axis) for tensor in tensors))
+        value = tf.reduce_sum(sum(terms(*part) for part in parts), axis)
+
+        def backward(upstream: tf.Tensor) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                whole = terms(*tensors)
+            upstream = tf.broadcast_to(tf.expand_dims(upstream, axis), tf.shape(whole))
+            return tape.gradient(whole, tensors, upstream, unconnected_gradients="zero")
+
+        return value, backward
+
+    return in_chains(*tensors)
+
+
+def logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
+    @tf.custom_gradient
+    def function(x: tf.Tensor) -> Any:
+        if _kept.incoming:
+            value = tf.identity(_kept.incoming.pop(0))
+        else:
+            largest = tf.reduce_max(x, axis, keepdims=True)
+            largest = tf.where(tf.math.is_finite(largest), largest, tf.zeros_like(largest))
+            shift = tf.broadcast_to(largest, tf.shape(x))
+            exponentials = total(lambda x, shift: tf.exp(x - shift), axis, x, shift)
+            value = tf.math.log(tf.expand_dims(exponentials, axis)) + largest
+        return value, lambda upstream: upstream * tf.exp(x - value)
+
+    value = function(x)
+    if _kept.compiling:
+        _kept.outgoing.append(value)
+    return value
+
+
+def log1p(x: tf.Tensor) -> tf.Tensor:
+    if not _kept.compiling:
+        return tf.math.log1p(x)
+
+    @tf.custom_gradient
+    def function(x: tf.Tensor) -> Any:
+        # Kahan's way, exact to the last digits and a third faster than that of XLA: the logarithm
+        # of the rounded 1 + x, and the derivative times what the rounding has cost.
+        rounded = 1 + x
+        value = tf.math.log(rounded) + (x - (rounded - 1)) / rounded
+        return value, lambda upstream: upstream / (1 + x)
+
+    return function(x)
+
+
+def picked(x: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:
+    axis %= len(x.shape)
+
+    @tf.custom_gradient
+    def lookup(x: tf.Tensor) -> Any:
+        def backward(upstream: tf.Tensor) -> tf.Tensor:
+            # Compared, which is part of the pass that writes the gradient, and not scattered.
+            shape = [1] * len(x.shape)
+            shape[axis] = -1
+            here = tf.reshape(tf.range(tf.shape(x)[axis]), shape) == tf.expand_dims(indices, axis)
+            return tf.where(here, tf.expand_dims(upstream, axis), tf.zeros([], x.dtype))
+
+        rows = keras.ops.moveaxis(x, axis, -1)
+        return tf.gather(rows, indices, batch_dims=len(indices.shape)), backward
+
+    return lookup(x)
 
 
 def same_bits(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:

@@ -142,6 +142,30 @@ def _write(tensors: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> N
         tensor.copy_(value)
 
 
+class Fused:
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        self.function = function
+
+    def __call__(self, *inputs: torch.Tensor | None) -> torch.Tensor:
+        return self.function(*inputs)
+
+
+def total(terms: Callable[..., torch.Tensor], axis: int, *tensors: torch.Tensor) -> torch.Tensor:
+    return terms(*tensors).sum(axis)
+
+
+def log1p(x: torch.Tensor) -> torch.Tensor:
+    return torch.log1p(x)
+
+
+def logsumexp(x: torch.Tensor, axis: int) -> torch.Tensor:
+    return torch.logsumexp(x, axis, keepdim=True)
+
+
+def picked(x: torch.Tensor, indices: torch.Tensor, axis: int) -> torch.Tensor:
+    return x.gather(axis, indices.long().unsqueeze(axis)).squeeze(axis)
+
+
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return one.view(torch.int16) == other.view(torch.int16)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_optim_losses import arguments
+from keras_optim_losses import arguments, backend
 from keras_optim_losses.losses import predictions
 from keras_optim_losses.losses.loss import Loss
 from keras_optim_losses.registry import register
@@ -52,6 +52,8 @@ class BinaryCrossentropy(Loss):
         0.1643
     """
 
+    marks_invalid_labels = True
+
     label_rule = (
         "Labels of BinaryCrossentropy must be in [0, 1]; divide a mask of 0 and 255 by 255, map −1 "
         "to 0, and for real values use MeanSquaredError."
@@ -89,23 +91,35 @@ class BinaryCrossentropy(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
+        weights = [] if self.pos_weight is None else [self._weights_like(y_pred)]
+        return predictions.mean(self._terms, self.axis, y_true, y_pred, *weights)
+
+    def _weights_like(self, y_pred: Any) -> Any:
+        if isinstance(self.pos_weight, list):
+            weight = predictions.along(self.pos_weight, self.axis, y_pred)
+            return ops.broadcast_to(weight, ops.shape(y_pred))
+        return ops.full_like(y_pred, self.pos_weight)
+
+    def _terms(self, y_true: Any, y_pred: Any, *weight: Any) -> Any:
         y = ops.cast(y_true, y_pred.dtype)
         if self.label_smoothing:
             # y ← y(1 − s) + s/2
             y = y * (1 - self.label_smoothing) + self.label_smoothing / 2
         if self.from_logits:
-            # log σ(z),  log(1 − σ(z)) = log σ(−z)
-            log_yes, log_no = ops.log_sigmoid(y_pred), ops.log_sigmoid(-y_pred)
+            # log σ(z) = min(z, 0) − log(1 + e^−|z|),  log(1 − σ(z)) = log σ(−z)
+            zero, positive = ops.zeros_like(y_pred), y_pred >= 0
+            rest = backend.log1p(ops.exp(ops.where(positive, -y_pred, y_pred)))
+            log_yes = ops.where(positive, zero, y_pred) - rest
+            log_no = ops.where(positive, -y_pred, zero) - rest
         else:
             # log p,  log(1 − p)
             complement = predictions.bounded(1 - y_pred, predictions.spacing(y_pred))
             log_yes, log_no = ops.log(y_pred), ops.log(complement)
-        if isinstance(self.pos_weight, list):
-            log_yes = predictions.along(self.pos_weight, self.axis, y_pred) * log_yes
-        elif self.pos_weight is not None:
-            log_yes = self.pos_weight * log_yes
+        if weight:
+            log_yes = weight[0] * log_yes
         # −[w₊ y log p + (1 − y) log(1 − p)]
-        return -predictions.mean(y * log_yes + (1 - y) * log_no, axis=self.axis)
+        terms = -(y * log_yes + (1 - y) * log_no)
+        return ops.where(self.valid_labels(y_true, y_pred), terms, float("nan"))
 
 
 @register

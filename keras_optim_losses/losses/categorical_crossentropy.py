@@ -7,25 +7,29 @@ from typing import Any
 
 from keras import ops
 
-from keras_optim_losses import arguments
+from keras_optim_losses import arguments, backend
 from keras_optim_losses.losses import predictions
 from keras_optim_losses.losses.loss import Loss, Shape
 from keras_optim_losses.registry import register
 
 
-def log_probabilities(y_pred: Any, from_logits: bool, axis: int) -> Any:
-    """log of the classes' probabilities, which sum to 1 along `axis`.
+def scores_and_total(y_pred: Any, from_logits: bool, axis: int) -> tuple[Any, Any]:
+    """Scores of the classes and their total, of which log p is the difference.
 
     Args:
         y_pred: logits, or probabilities (or positive numbers in proportion to them) with a floor.
         from_logits: which of the two.
         axis: the axis of the classes.
+
+    Returns:
+        A tensor like `y_pred`, and one of size 1 along `axis`.
     """
     if from_logits:
-        # log softmax(z)
-        return ops.log_softmax(y_pred, axis=axis)
+        # log softmax(z) = zₖ − log Σⱼ exp zⱼ
+        return y_pred, backend.logsumexp(y_pred, axis)
     # log pₖ − log Σⱼ pⱼ
-    return ops.log(y_pred) - ops.log(ops.sum(y_pred, axis=axis, keepdims=True))
+    total = backend.total(lambda p: p, axis, y_pred)
+    return ops.log(y_pred), ops.expand_dims(ops.log(total), axis)
 
 
 @register
@@ -61,6 +65,8 @@ class CategoricalCrossentropy(Loss):
         >>> print(f"{float(loss([[0, 1, 0]], [[0.1, 0.7, 0.2]])):.4f}")  # −log 0.7
         0.3567
     """
+
+    marks_invalid_labels = True
 
     label_rule = (
         "Labels of CategoricalCrossentropy must be finite and not negative: one-hot rows, or "
@@ -100,17 +106,27 @@ class CategoricalCrossentropy(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
-        y = ops.cast(y_true, y_pred.dtype)
-        if self.label_smoothing:
-            # y ← y(1 − s) + s/C
-            classes = ops.cast(ops.shape(y_pred)[self.axis], y_pred.dtype)
-            y = y * (1 - self.label_smoothing) + self.label_smoothing / classes
+        scores, total = scores_and_total(y_pred, self.from_logits, self.axis)
+        classes = ops.cast(ops.shape(y_pred)[self.axis], y_pred.dtype)
+        weights = []
         if self.class_weight is not None:
-            # y ← cy
-            y = predictions.along(self.class_weight, self.axis, y_pred) * y
-        log_p = log_probabilities(y_pred, self.from_logits, self.axis)
-        # −Σ y log p, where 0 · log 0 = 0
-        return -ops.sum(y * ops.where(ops.equal(y, 0), ops.zeros_like(y), log_p), axis=self.axis)
+            weight = predictions.along(self.class_weight, self.axis, y_pred)
+            weights = [ops.broadcast_to(weight, ops.shape(y_pred))]
+
+        def terms(y_true: Any, log_p: Any, *weight: Any) -> Any:
+            y = ops.cast(y_true, log_p.dtype)
+            if self.label_smoothing:
+                # y ← y(1 − s) + s/C
+                y = y * (1 - self.label_smoothing) + self.label_smoothing / classes
+            if weight:
+                # y ← cy
+                y = weight[0] * y
+            # −y log p, where 0 · log 0 = 0
+            terms = -y * ops.where(ops.equal(y, 0), ops.zeros_like(y), log_p)
+            return ops.where(self.valid_labels(y_true, log_p), terms, float("nan"))
+
+        # −Σ cy log p
+        return backend.total(terms, self.axis, y_true, scores - total, *weights)
 
 
 @register

@@ -97,6 +97,9 @@ class Loss(keras.losses.Loss):
     #: The axis of the predictions that `call` sums or averages over.
     axis: int = -1
 
+    #: Whether `call` itself gives NaN for labels that are not valid; if not, it is done after it.
+    marks_invalid_labels: bool = False
+
     #: What valid labels are, for the error.
     label_rule: str = ""
 
@@ -107,6 +110,12 @@ class Loss(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self._functions: dict[bool, Any] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A function that has been compiled holds the arguments as constants.
+        vars(self).get("_functions", {}).clear()
+        super().__setattr__(name, value)
 
     # What a subclass provides
 
@@ -163,63 +172,94 @@ class Loss(keras.losses.Loss):
             ValueError: shapes do not match; in an eager call, labels out of range.
         """
         with keras.name_scope(self.name):
-            values, weights, counted = self._weighted_values(y_true, y_pred, sample_weight)
-            return ops.cast(self._reduced(values, weights, counted), self.dtype)
+            return self._computed(y_true, y_pred, sample_weight, reduced=True)
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         """One value a sample, float32 or float64, whatever `reduction` and `dtype` are."""
-        return self._weighted_values(y_true, y_pred, None)[0]
+        return self._computed(y_true, y_pred, None, reduced=False)
 
-    def _weighted_values(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, ...]:
-        """The values times their weights; the weights; and which values count in a mean."""
+    def _computed(self, y_true: Any, y_pred: Any, sample_weight: Any, reduced: bool) -> Any:
         mask = get_keras_mask(y_pred)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if not is_float(y_pred):
             y_pred = ops.cast(y_pred, "float32")
-        dtype = "float64" if "float64" in (_dtype(y_pred), self.dtype) else "float32"
+        dtype = self._computing_dtype(y_pred)
         y_true, y_pred = self._matching(y_true, y_pred)
-        if is_float(y_true):
-            y_true = ops.cast(y_true, dtype)
-        elif _dtype(y_true) in ("bool", "int8", "uint8", "int16", "uint16"):
+        if _dtype(y_true) in ("bool", "int8", "uint8", "int16", "uint16"):
             y_true = ops.cast(y_true, "int32")  # in which every number of classes can be compared
-
-        axis = self._positive_axis(y_pred)
-        shape = (*y_pred.shape[:axis], *y_pred.shape[axis + 1 :])
-        labels_have_axis = len(y_true.shape) > len(shape)
-
-        def along_labels(flags: Any) -> Any:
-            return ops.expand_dims(flags, axis) if labels_have_axis else flags
-
+        shape = self._values_shape(y_pred)
         weights = self._weights("sample_weight", sample_weight, shape, dtype)
         mask = self._weights("the mask of `y_pred`", mask, shape, "bool")
-        ignored = self.ignored(y_true)
-        kept = [mask, None if ignored is None else ops.logical_not(ignored)]
-        counted = self._all(kept)
-        used = self._all([counted, None if weights is None else ops.not_equal(weights, 0)])
+        if backend.is_eager(y_pred):
+            self._raise_if_invalid(y_true, y_pred, weights, mask)
 
+        if reduced not in self._functions:
+            self._functions[reduced] = backend.Fused(self._total if reduced else self._values)
+        result = self._functions[reduced](y_true, y_pred, weights, mask)
+        # A replica of a distribution adds its part to a mean over all of them.
+        if reduced and self.reduction not in (None, "none", "sum") and backend.replicas() > 1:
+            result = result / ops.cast(backend.replicas(), result.dtype)
+        return result
+
+    def _computing_dtype(self, y_pred: Any) -> str:
+        return "float64" if "float64" in (_dtype(y_pred), self.dtype) else "float32"
+
+    def _values_shape(self, y_pred: Any) -> Shape:
+        axis = self._positive_axis(y_pred)
+        return (*y_pred.shape[:axis], *y_pred.shape[axis + 1 :])
+
+    def _along_labels(self, flags: Any, y_true: Any, y_pred: Any) -> Any:
+        """Flags, one a sample, in a shape that fits the labels."""
+        has_axis = len(y_true.shape) == len(y_pred.shape)
+        return ops.expand_dims(flags, self._positive_axis(y_pred)) if has_axis else flags
+
+    def _counted_and_used(
+        self, y_true: Any, y_pred: Any, weights: Any, mask: Any
+    ) -> tuple[Any, Any]:
+        """Which values count in a mean, and which of them have a weight; None where all do."""
+        ignored = self.ignored(y_true)
+        counted = self._all([mask, None if ignored is None else ops.logical_not(ignored)])
+        used = self._all([counted, None if weights is None else ops.not_equal(weights, 0)])
+        if used is not None:
+            axis, shape = self._positive_axis(y_pred), ops.shape(y_pred)
+            used = ops.broadcast_to(used, (*shape[:axis], *shape[axis + 1 :]))
+        return counted, used
+
+    def _weighted(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> tuple[Any, Any]:
+        """The values times their weights, and which of them count in a mean."""
+        dtype = self._computing_dtype(y_pred)
+        axis = self._positive_axis(y_pred)
+        if is_float(y_true):
+            y_true = ops.cast(y_true, dtype)
+        counted, used = self._counted_and_used(y_true, y_pred, weights, mask)
         if used is not None:
             # Replaced before the formula sees them: 0 · NaN is NaN, in a value as in a gradient.
-            used = ops.broadcast_to(used, ops.shape(y_pred)[:axis] + ops.shape(y_pred)[axis + 1 :])
-            y_true = ops.where(along_labels(used), y_true, ops.zeros_like(y_true))
-            halves = ops.full_like(y_pred, 0.5)
-            y_pred = ops.where(ops.expand_dims(used, axis), y_pred, halves)
-        valid = self.valid_labels(y_true, y_pred)
+            kept = self._along_labels(used, y_true, y_pred)
+            y_true = ops.where(kept, y_true, ops.zeros_like(y_true))
+            y_pred = ops.where(ops.expand_dims(used, axis), y_pred, ops.full_like(y_pred, 0.5))
         values = self.call(y_true, self.prepared(y_pred, dtype))
-        if not _agree(tuple(values.shape), shape):
+        if not _agree(tuple(values.shape), self._values_shape(y_pred)):
             raise ValueError(
                 f"`{type(self).__name__}.call` must reduce axis {self.axis} of `y_pred`, of shape "
                 f"{tuple(y_pred.shape)}, and no other. Received values of shape "
                 f"{tuple(values.shape)}."
             )
+        valid = None if self.marks_invalid_labels else self.valid_labels(y_true, y_pred)
         if valid is not None:
-            self._raise_if_invalid(valid, y_true)
-            valid = ops.all(valid, axis=axis) if labels_have_axis else valid
+            valid = ops.all(valid, axis=axis) if len(valid.shape) > len(values.shape) else valid
             values = ops.where(valid, values, float("nan"))
         if weights is not None:
             values = values * weights
         if used is not None:
             values = ops.where(used, values, ops.zeros_like(values))
-        return values, weights, counted
+        return values, counted
+
+    def _values(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> Any:
+        return self._weighted(y_true, y_pred, weights, mask)[0]
+
+    def _total(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> Any:
+        values, counted = self._weighted(y_true, y_pred, weights, mask)
+        return ops.cast(self._reduced(values, weights, counted), self.dtype)
 
     def _matching(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         """Labels and predictions of shapes that belong together."""
@@ -265,12 +305,20 @@ class Loss(keras.losses.Loss):
             return given[0] if given else None
         return ops.logical_and(*given)
 
-    def _raise_if_invalid(self, valid: Any, y_true: Any) -> None:
-        if backend.is_eager(valid) and not bool(ops.all(valid)):
-            wrong = ops.convert_to_numpy(y_true)[~ops.convert_to_numpy(valid)]
+    def _raise_if_invalid(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> None:
+        valid = self.valid_labels(y_true, y_pred)
+        if valid is None:
+            return
+        _, used = self._counted_and_used(y_true, y_pred, weights, mask)
+        if used is not None:
+            unused = ops.logical_not(self._along_labels(used, y_true, y_pred))
+            valid = ops.logical_or(valid, unused)
+        if not bool(ops.all(valid)):
+            valid = ops.convert_to_numpy(valid)
+            wrong = ops.convert_to_numpy(y_true)[~valid]
             raise ValueError(
                 f"{self.label_rule} Received: y_true with {np.unique(wrong)[0]} among its entries "
-                f"({wrong.size} of {np.size(ops.convert_to_numpy(valid))} are out of range)."
+                f"({wrong.size} of {valid.size} are out of range)."
             )
 
     def _reduced(self, values: Any, weights: Any, counted: Any) -> Any:
@@ -288,9 +336,7 @@ class Loss(keras.losses.Loss):
         # `ops.divide_no_nan`, and numbers in `ops.where`, round float64 to float32 on PyTorch.
         empty = ops.equal(share, 0)
         safe = ops.where(empty, ops.ones_like(share), share)
-        mean = ops.where(empty, ops.zeros_like(total), total / safe)
-        # A replica of a distribution adds its part to a mean over all of them.
-        return mean / backend.replicas()
+        return ops.where(empty, ops.zeros_like(total), total / safe)
 
     # Configuration
 

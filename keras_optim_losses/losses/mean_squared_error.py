@@ -43,8 +43,9 @@ class MeanSquaredError(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
+        y = ops.cast(y_true, y_pred.dtype)
         # mean (y − ŷ)²
-        return predictions.mean(ops.square(ops.cast(y_true, y_pred.dtype) - y_pred), axis=-1)
+        return predictions.mean(lambda y, p: ops.square(y - p), -1, y, y_pred)
 
 
 @register

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_optim_losses import backend
 
 #: The smallest normal number of a type, and the largest finite one.
 SMALLEST = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
@@ -58,9 +61,10 @@ def logits(y_pred: Any, dtype: str) -> Any:
     return ops.where(ops.isinf(z), ops.sign(z) * largest, z)
 
 
-def mean(x: Any, axis: int) -> Any:
-    """The mean along an axis: `ops.mean` rounds float64 to float32 on PyTorch."""
-    return ops.sum(x, axis=axis) / ops.cast(ops.shape(x)[axis], x.dtype)
+def mean(terms: Callable[..., Any], axis: int, *tensors: Any) -> Any:
+    """The mean along an axis of what `terms` makes of tensors of one shape, entry by entry."""
+    total = backend.total(terms, axis, *tensors)
+    return total / ops.cast(ops.shape(tensors[0])[axis], total.dtype)
 
 
 def one_a_sample(y_pred: Any) -> Any:

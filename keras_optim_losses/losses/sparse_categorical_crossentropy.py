@@ -7,9 +7,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_optim_losses import arguments
+from keras_optim_losses import arguments, backend
 from keras_optim_losses.losses import predictions
-from keras_optim_losses.losses.categorical_crossentropy import log_probabilities
+from keras_optim_losses.losses.categorical_crossentropy import scores_and_total
 from keras_optim_losses.losses.loss import Loss, Shape, is_float
 from keras_optim_losses.registry import register
 
@@ -104,20 +104,24 @@ class SparseCategoricalCrossentropy(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
-        log_p = log_probabilities(y_pred, self.from_logits, self.axis)
+        scores, total = scores_and_total(y_pred, self.from_logits, self.axis)
         # What is no class gives NaN in the end, but must not be looked up.
         valid = self.valid_labels(y_true, y_pred)
         labels = ops.cast(ops.where(valid, y_true, ops.zeros_like(y_true)), "int32")
-        if self.class_weight is not None:
-            # log p ← c log p, where 0 · log 0 = 0
-            weight = predictions.along(self.class_weight, self.axis, y_pred)
-            log_p = ops.where(ops.equal(weight, 0), ops.zeros_like(log_p), weight * log_p)
-        picked = ops.take_along_axis(log_p, ops.expand_dims(labels, self.axis), axis=self.axis)
         # −log p_y
-        values = -ops.squeeze(picked, axis=self.axis)
+        values = ops.squeeze(total, axis=self.axis) - backend.picked(scores, labels, self.axis)
+        weight = None
+        if self.class_weight is not None:
+            # −c_y log p_y, where 0 · log 0 = 0
+            weight = predictions.along(self.class_weight, self.axis, y_pred)
+            own = ops.take(ops.reshape(weight, (-1,)), labels)
+            values = ops.where(ops.equal(own, 0), ops.zeros_like(values), own * values)
         if self.label_smoothing:
-            # (1 − s)ℓ − s/C Σ log p
-            spread = self.label_smoothing * predictions.mean(log_p, axis=self.axis)
+            # (1 − s)ℓ − s/C Σ cₖ log pₖ
+            log_p = scores - total
+            if weight is not None:
+                log_p = ops.where(ops.equal(weight, 0), ops.zeros_like(log_p), weight * log_p)
+            spread = self.label_smoothing * predictions.mean(lambda x: x, self.axis, log_p)
             values = (1 - self.label_smoothing) * values - spread
         return values
 

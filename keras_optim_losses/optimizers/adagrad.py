@@ -39,13 +39,13 @@ class Adagrad(Optimizer):
         >>> import keras
         >>> import numpy as np
         >>> from keras_optim_losses import optimizers
-        >>> w = keras.Variable([1.0])
+        >>> w = keras.Variable([2.0])
         >>> optimizer = optimizers.Adagrad(1.0, initial_accumulator_value=0.0, epsilon=0.0)
         >>> for gradient in (3.0, 4.0):  # √h is 3, then 5
         ...     optimizer.apply([keras.ops.array([gradient])], [w])
         ...     print(np.asarray(w).round(4))
-        [0.]
-        [-0.8]
+        [1.]
+        [0.2]
     """
 
     moves_without_gradient = False

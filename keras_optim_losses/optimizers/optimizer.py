@@ -568,7 +568,9 @@ class Optimizer(keras.optimizers.Optimizer):
             [gradient for gradient, _ in pairs], [weight.dtype for weight in weights]
         )
         if self.gradient_accumulation_steps:
-            entries = [((w.state["gradient_accumulator"],), (g,)) for w, g in zip(weights, gradients)]
+            entries = [
+                ((w.state["gradient_accumulator"],), (g,)) for w, g in zip(weights, gradients)
+            ]
             self._carry_out("accumulate", self._accumulated, {}, entries, by_rows=True)
             # No `ops.cond`: under a distribution strategy an update cannot run inside one.
             self._update(weights, None, self._completes_cycle(), self.gradient_accumulation_steps)
@@ -662,7 +664,10 @@ class Optimizer(keras.optimizers.Optimizer):
         factors = self._clip_factors(pairs, count)
         inputs: dict[int, list[Any]] = {}
         for i, weight in enumerate(weights):
-            inputs[id(weight)] = [*([] if gradients is None else [gradients[i]]), *factors[i : i + 1]]
+            inputs[id(weight)] = [
+                *([] if gradients is None else [gradients[i]]),
+                *factors[i : i + 1],
+            ]
 
         groups: dict[_Recipe, list[tuple[list[Any], list[Any]]]] = {}
         for weight in self._weights.values():
