@@ -3,12 +3,20 @@
 import keras
 import pytest
 
-# Tests of what only one backend has lie in a file of its name.
-collect_ignore = [
-    f"backend/test_{name}.py"
+# Tests of what only one backend has lie in files of its name.
+collect_ignore_glob = [
+    f"backend/test_{name}*.py"
     for name in ("tensorflow", "jax", "torch")
     if name != keras.backend.backend()
 ]
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Two devices, so that a strategy has replicas on any machine.
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
 
 
 @pytest.fixture(autouse=True)

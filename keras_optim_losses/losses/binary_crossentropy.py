@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_optim_losses import arguments, backend
 from keras_optim_losses.losses import predictions
-from keras_optim_losses.losses.loss import Loss
+from keras_optim_losses.losses.loss import Loss, made
 from keras_optim_losses.registry import register
 
 
@@ -92,7 +92,7 @@ class BinaryCrossentropy(Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
         weights = [] if self.pos_weight is None else [self._weights_like(y_pred)]
-        return predictions.mean(self._terms, self.axis, y_true, y_pred, *weights)
+        return predictions.mean(self.checked(self._terms), self.axis, y_true, y_pred, *weights)
 
     def _weights_like(self, y_pred: Any) -> Any:
         if isinstance(self.pos_weight, list):
@@ -118,8 +118,7 @@ class BinaryCrossentropy(Loss):
         if weight:
             log_yes = weight[0] * log_yes
         # −[w₊ y log p + (1 − y) log(1 − p)]
-        terms = -(y * log_yes + (1 - y) * log_no)
-        return ops.where(self.valid_labels(y_true, y_pred), terms, float("nan"))
+        return -(y * log_yes + (1 - y) * log_no)
 
 
 @register
@@ -139,5 +138,11 @@ def binary_crossentropy(
         >>> print([f"{float(value):.4f}" for value in values])  # log 2
         ['0.6931', '0.6931']
     """
-    loss = BinaryCrossentropy(from_logits, label_smoothing, axis, pos_weight)
+    loss = made(
+        BinaryCrossentropy,
+        from_logits=from_logits,
+        label_smoothing=label_smoothing,
+        axis=axis,
+        pos_weight=pos_weight,
+    )
     return loss.values(y_true, y_pred)

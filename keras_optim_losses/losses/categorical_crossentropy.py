@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_optim_losses import arguments, backend
 from keras_optim_losses.losses import predictions
-from keras_optim_losses.losses.loss import Loss, Shape
+from keras_optim_losses.losses.loss import Loss, Shape, made
 from keras_optim_losses.registry import register
 
 
@@ -122,11 +122,10 @@ class CategoricalCrossentropy(Loss):
                 # y ← cy
                 y = weight[0] * y
             # −y log p, where 0 · log 0 = 0
-            terms = -y * ops.where(ops.equal(y, 0), ops.zeros_like(y), log_p)
-            return ops.where(self.valid_labels(y_true, log_p), terms, float("nan"))
+            return -y * ops.where(ops.equal(y, 0), ops.zeros_like(y), log_p)
 
         # −Σ cy log p
-        return backend.total(terms, self.axis, y_true, scores - total, *weights)
+        return backend.total(self.checked(terms), self.axis, y_true, scores - total, *weights)
 
 
 @register
@@ -146,5 +145,11 @@ def categorical_crossentropy(
         >>> print([f"{float(value):.4f}" for value in values])  # log 2
         ['0.6931']
     """
-    loss = CategoricalCrossentropy(from_logits, label_smoothing, axis, class_weight)
+    loss = made(
+        CategoricalCrossentropy,
+        from_logits=from_logits,
+        label_smoothing=label_smoothing,
+        axis=axis,
+        class_weight=class_weight,
+    )
     return loss.values(y_true, y_pred)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -153,6 +155,19 @@ class Loss(keras.losses.Loss):
     def ignored(self, y_true: Any) -> Any:
         """Which labels are left out as if masked, a boolean tensor like `y_true`; None for none."""
         return None
+
+    def checked(self, terms: Callable[..., Any]) -> Callable[..., Any]:
+        """`terms(y_true, y_pred, …)`, entry by entry, with NaN where a label is not valid.
+
+        For losses that say `marks_invalid_labels`. Such an entry has no gradient.
+        """
+
+        def function(y_true: Any, y_pred: Any, *others: Any) -> Any:
+            valid = self.valid_labels(y_true, y_pred)
+            clean = ops.where(valid, y_true, ops.zeros_like(y_true))
+            return ops.where(valid, terms(clean, y_pred, *others), float("nan"))
+
+        return function
 
     # Computation
 
@@ -344,3 +359,19 @@ class Loss(keras.losses.Loss):
         """Everything that was configured, as plain Python values."""
         names = [*arguments.constructor_names(type(self), Loss), "reduction", "name", "dtype"]
         return {name: getattr(self, name) for name in names}
+
+
+def made(cls: type[Loss], **given: Any) -> Loss:
+    """A loss of these arguments: the same instance each time, with what was compiled for it.
+
+    Args:
+        cls: the class.
+        **given: its arguments; sequences may be lists or arrays.
+    """
+    plain = {k: tuple(v) if np.ndim(v) else v for k, v in given.items()}
+    return _made(cls, keras.config.floatx(), tuple(plain.items()))
+
+
+@functools.lru_cache(maxsize=64)
+def _made(cls: type[Loss], floatx: str, given: tuple[tuple[str, Any], ...]) -> Loss:
+    return cls(**dict(given))

@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from keras_optim_losses.losses import predictions
-from keras_optim_losses.losses.loss import Loss
+from keras_optim_losses.losses.loss import Loss, made
 from keras_optim_losses.registry import register
 
 
@@ -58,4 +58,4 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
         >>> print([float(value) for value in values])
         [0.0, 4.0]
     """
-    return MeanSquaredError().values(y_true, y_pred)
+    return made(MeanSquaredError).values(y_true, y_pred)

@@ -10,7 +10,7 @@ from keras import ops
 from keras_optim_losses import arguments, backend
 from keras_optim_losses.losses import predictions
 from keras_optim_losses.losses.categorical_crossentropy import scores_and_total
-from keras_optim_losses.losses.loss import Loss, Shape, is_float
+from keras_optim_losses.losses.loss import Loss, Shape, is_float, made
 from keras_optim_losses.registry import register
 
 
@@ -144,7 +144,12 @@ def sparse_categorical_crossentropy(
         >>> print([f"{float(value):.4f}" for value in values])  # log 2
         ['0.6931']
     """
-    loss = SparseCategoricalCrossentropy(
-        from_logits, ignore_class, axis, label_smoothing, class_weight
+    loss = made(
+        SparseCategoricalCrossentropy,
+        from_logits=from_logits,
+        ignore_class=ignore_class,
+        axis=axis,
+        label_smoothing=label_smoothing,
+        class_weight=class_weight,
     )
     return loss.values(y_true, y_pred)
