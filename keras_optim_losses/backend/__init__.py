@@ -16,7 +16,8 @@ Every module here offers the same functions, and knows no algorithm:
   whose value and gradient are computed in one pass over memory each
 - `total(terms, axis, *tensors)`: the sum along an axis of a function that works entry by entry on
   tensors of one shape
-- `log1p(x)`: log(1 + x) for x in [0, 1]
+- `finite(x, largest)`: x with ±largest in the place of ±inf
+- `log_sigmoids(x)`: log σ(x) and log σ(−x)
 - `logsumexp(x, axis)`: log Σ exp x along an axis, which keeps its place with size 1
 - `picked(x, indices, axis)`: the entry of x with that index along the axis, which is dropped
 - `same_bits(one, other)`: where two half-precision tensors are equal. Compilers drop a cast to a
@@ -36,10 +37,11 @@ if keras.backend.backend() == "tensorflow":
         Fused,
         Update,
         dense,
+        finite,
         gradient,
         is_eager,
         key,
-        log1p,
+        log_sigmoids,
         logsumexp,
         of_shape,
         owned,
@@ -56,10 +58,11 @@ elif keras.backend.backend() == "jax":
         Fused,
         Update,
         dense,
+        finite,
         gradient,
         is_eager,
         key,
-        log1p,
+        log_sigmoids,
         logsumexp,
         of_shape,
         owned,
@@ -76,10 +79,11 @@ elif keras.backend.backend() == "torch":
         Fused,
         Update,
         dense,
+        finite,
         gradient,
         is_eager,
         key,
-        log1p,
+        log_sigmoids,
         logsumexp,
         of_shape,
         owned,
@@ -102,10 +106,11 @@ __all__ = [
     "Rows",
     "Update",
     "dense",
+    "finite",
     "gradient",
     "is_eager",
     "key",
-    "log1p",
+    "log_sigmoids",
     "logsumexp",
     "of_shape",
     "owned",

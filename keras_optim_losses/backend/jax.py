@@ -69,8 +69,15 @@ def total(terms: Callable[..., jax.Array], axis: int, *tensors: jax.Array) -> ja
     return jnp.sum(terms(*tensors), axis)
 
 
-def log1p(x: jax.Array) -> jax.Array:
-    return jnp.log1p(x)
+def finite(x: jax.Array, largest: float) -> jax.Array:
+    return jnp.where(jnp.isinf(x), jnp.sign(x) * largest, x)
+
+
+def log_sigmoids(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # Both share what is costly: log σ(x) = min(x, 0) − log(1 + e^−|x|).
+    positive = x >= 0
+    rest = jnp.log1p(jnp.exp(jnp.where(positive, -x, x)))
+    return jnp.where(positive, 0, x) - rest, jnp.where(positive, -x, 0) - rest
 
 
 def logsumexp(x: jax.Array, axis: int) -> jax.Array:

@@ -367,19 +367,30 @@ def logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
     return value
 
 
-def log1p(x: tf.Tensor) -> tf.Tensor:
-    if not _kept.compiling:
-        return tf.math.log1p(x)
-
+def finite(x: tf.Tensor, largest: float) -> tf.Tensor:
     @tf.custom_gradient
     def function(x: tf.Tensor) -> Any:
-        # Kahan's way, exact to the last digits and a third faster than that of XLA: the logarithm
-        # of the rounded 1 + x, and the derivative times what the rounding has cost.
-        rounded = 1 + x
-        value = tf.math.log(rounded) + (x - (rounded - 1)) / rounded
-        return value, lambda upstream: upstream / (1 + x)
+        return tf.maximum(tf.minimum(x, largest), -largest), lambda upstream: upstream
 
     return function(x)
+
+
+def log_sigmoids(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    if not _kept.compiling:
+        return -tf.math.softplus(-x), -tf.math.softplus(x)
+    # Both share what is costly: log σ(x) = min(x, 0) − log(1 + e^−|x|).
+    zero, positive = tf.zeros_like(x), x >= 0
+    rest = _log1p(tf.exp(tf.where(positive, -x, x)))
+    return tf.where(positive, zero, x) - rest, tf.where(positive, -x, zero) - rest
+
+
+@tf.custom_gradient
+def _log1p(x: tf.Tensor) -> Any:
+    # Kahan's way, exact to the last digits and a third faster than that of XLA: the logarithm of
+    # the rounded 1 + x, and the derivative times what the rounding has cost.
+    rounded = 1 + x
+    value = tf.math.log(rounded) + (x - (rounded - 1)) / rounded
+    return value, lambda upstream: upstream / (1 + x)
 
 
 def picked(x: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:

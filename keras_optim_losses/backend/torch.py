@@ -154,8 +154,12 @@ def total(terms: Callable[..., torch.Tensor], axis: int, *tensors: torch.Tensor)
     return terms(*tensors).sum(axis)
 
 
-def log1p(x: torch.Tensor) -> torch.Tensor:
-    return torch.log1p(x)
+def finite(x: torch.Tensor, largest: float) -> torch.Tensor:
+    return torch.where(torch.isinf(x), torch.sign(x) * largest, x)
+
+
+def log_sigmoids(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.nn.functional.logsigmoid(x), torch.nn.functional.logsigmoid(-x)
 
 
 def logsumexp(x: torch.Tensor, axis: int) -> torch.Tensor:

@@ -106,11 +106,8 @@ class BinaryCrossentropy(Loss):
             # y ← y(1 − s) + s/2
             y = y * (1 - self.label_smoothing) + self.label_smoothing / 2
         if self.from_logits:
-            # log σ(z) = min(z, 0) − log(1 + e^−|z|),  log(1 − σ(z)) = log σ(−z)
-            zero, positive = ops.zeros_like(y_pred), y_pred >= 0
-            rest = backend.log1p(ops.exp(ops.where(positive, -y_pred, y_pred)))
-            log_yes = ops.where(positive, zero, y_pred) - rest
-            log_no = ops.where(positive, -y_pred, zero) - rest
+            # log σ(z),  log(1 − σ(z)) = log σ(−z)
+            log_yes, log_no = backend.log_sigmoids(y_pred)
         else:
             # log p,  log(1 − p)
             complement = predictions.bounded(1 - y_pred, predictions.spacing(y_pred))

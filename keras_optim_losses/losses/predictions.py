@@ -57,8 +57,7 @@ def logits(y_pred: Any, dtype: str) -> Any:
         dtype: the type of computation, float32 or float64.
     """
     largest = LARGEST[keras.backend.standardize_dtype(y_pred.dtype)]
-    z = ops.cast(y_pred, dtype)
-    return ops.where(ops.isinf(z), ops.sign(z) * largest, z)
+    return backend.finite(ops.cast(y_pred, dtype), largest)
 
 
 def mean(terms: Callable[..., Any], axis: int, *tensors: Any) -> Any:

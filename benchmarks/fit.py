@@ -1,0 +1,137 @@
+"""A whole training step as `fit` makes it: ours against Keras' optimizer and loss.
+
+    python benchmarks/fit.py                          # TensorFlow; KERAS_BACKEND=jax or torch
+
+Models: an MLP of 5.8 M weights, a small CNN, a transformer (d 256, 4 layers), a recommender with a
+table of 500 K × 64; batches of 64. Adam and the cross-entropy of integer labels, from Keras or from
+here. On TensorFlow also with `jit_compile=True`, and the time until the first step of a 12-layer
+transformer is done, which is mostly compilation.
+"""
+
+from __future__ import annotations
+
+import time
+
+import keras
+import numpy as np
+from harness import Table, arguments, header, measure, row, write
+from keras import layers
+
+from keras_optim_losses import losses, optimizers
+
+BACKEND = keras.backend.backend()
+BATCH, STEPS = 64, 8
+
+
+def mlp():
+    return keras.Sequential(
+        [
+            keras.Input((784,)),
+            layers.Dense(2048, "relu"),
+            layers.Dense(2048, "relu"),
+            layers.Dense(10),
+        ]
+    )
+
+
+def cnn():
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+
+
+def transformer(depth: int = 4, width: int = 256, length: int = 16):
+    inputs = keras.Input((length,), dtype="int32")
+    x = layers.Embedding(1000, width)(inputs)
+    for _ in range(depth):
+        y = layers.LayerNormalization()(x)
+        x = x + layers.MultiHeadAttention(4, width // 4)(y, y)
+        y = layers.Dense(4 * width, "gelu")(layers.LayerNormalization()(x))
+        x = x + layers.Dense(width)(y)
+    return keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling1D()(x)))
+
+
+def recommender():
+    inputs = keras.Input((8,), dtype="int32")
+    x = layers.Embedding(500_000, 64)(inputs)
+    return keras.Model(inputs, layers.Dense(10)(layers.Flatten()(x)))
+
+
+def data(model, samples: int):
+    rng = np.random.default_rng(0)
+    shape = (samples, *model.input_shape[1:])
+    if model.inputs[0].dtype == "int32":
+        x = rng.integers(0, 1000, shape)
+    else:
+        x = rng.normal(size=shape).astype("float32")
+    return x, rng.integers(0, 10, samples).astype("int32")
+
+
+def compiled(build, theirs: bool, jit_compile: bool, lazy: bool = False):
+    keras.utils.set_random_seed(0)
+    model = build()
+    if theirs:
+        optimizer, loss = keras.optimizers.Adam(), keras.losses
+    else:
+        optimizer, loss = optimizers.Adam(lazy=lazy), losses
+    loss = loss.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, jit_compile=jit_compile)
+    return model
+
+
+def steps(model):
+    """A side that makes some steps through `fit`."""
+    x, y = data(model, BATCH * STEPS)
+    return lambda: model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
+
+
+def first_step(theirs: bool) -> float:
+    model = compiled(lambda: transformer(depth=12), theirs, jit_compile=False)
+    x, y = data(model, BATCH)
+    start = time.perf_counter()
+    model.train_on_batch(x, y)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    given = arguments(__doc__).parse_args()
+    about = header()
+    tables = []
+    models = {"MLP": mlp, "CNN": cnn, "transformer": transformer, "recommender": recommender}
+    if given.quick:
+        models = {"CNN": cnn}
+    ways = {"tensorflow": (False, True), "jax": (True,), "torch": (False,)}[BACKEND]
+    for jit_compile in ways:
+        kind = "compiled" if jit_compile else "not compiled"
+        tables.append(Table(f"a step of `fit`, model {kind}, batch of {BATCH}"))
+        for name, build in models.items():
+            sparse = name == "recommender" and BACKEND == "tensorflow"
+            for lazy in (False, True) if sparse else (False,):
+                found = {
+                    "ours": steps(compiled(build, False, jit_compile, lazy)),
+                    "Keras": steps(compiled(build, True, jit_compile)),
+                }
+                times = measure(found, *((2, 1) if given.quick else (9, 2)))
+                each = {side: [t / STEPS for t in values] for side, values in times.items()}
+                tables[-1].add(model=f"{name}{', lazy' if lazy else ''}", **row(each))
+    if BACKEND == "tensorflow" and not given.quick:
+        tables.append(Table("the first step of a 12-layer transformer"))
+        first_step(True), first_step(False)  # what a process does once
+        times = {"ours": [], "Keras": []}
+        for _ in range(3):
+            for name, each in times.items():
+                each.append(first_step(name == "Keras"))
+        tables[-1].add(**row(times, ours="Keras", peer="ours"))
+    write(given.json, about, tables)
+
+
+if __name__ == "__main__":
+    main()
