@@ -2,7 +2,7 @@
 
     python benchmarks/fit.py                          # TensorFlow; KERAS_BACKEND=jax or torch
 
-Models: an MLP of 5.8 M weights, a small CNN, a transformer (d 256, 4 layers), a recommender with a
+Models: an MLP of 5.8 M weights, a small CNN, a transformer (d 256, 2 layers), a recommender with a
 table of 500 K × 64; batches of 64. Adam and the cross-entropy of integer labels, from Keras or from
 here. On TensorFlow also with `jit_compile=True`, and the time until the first step of a 12-layer
 transformer is done, which is mostly compilation.
@@ -20,7 +20,7 @@ from keras import layers
 from keras_optim_losses import losses, optimizers
 
 BACKEND = keras.backend.backend()
-BATCH, STEPS = 64, 8
+BATCH, STEPS = 64, 4
 
 
 def mlp():
@@ -48,7 +48,7 @@ def cnn():
     )
 
 
-def transformer(depth: int = 4, width: int = 256, length: int = 16):
+def transformer(depth: int = 2, width: int = 256, length: int = 16):
     inputs = keras.Input((length,), dtype="int32")
     x = layers.Embedding(1000, width)(inputs)
     for _ in range(depth):
@@ -119,7 +119,7 @@ def main() -> None:
                     "ours": steps(compiled(build, False, jit_compile, lazy)),
                     "Keras": steps(compiled(build, True, jit_compile)),
                 }
-                times = measure(found, *((2, 1) if given.quick else (9, 2)))
+                times = measure(found, *((2, 1) if given.quick else (7, 1)))
                 each = {side: [t / STEPS for t in values] for side, values in times.items()}
                 tables[-1].add(model=f"{name}{', lazy' if lazy else ''}", **row(each))
     if BACKEND == "tensorflow" and not given.quick:
