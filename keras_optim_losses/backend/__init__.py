@@ -8,10 +8,11 @@ Every module here offers the same functions, and knows no algorithm:
 - `dense(gradient, variable)`: it as a tensor like the weight
 - `reduced(gradients, dtypes)`: summed over the replicas of a distribution, and each row once
 - `squared_norm(gradient, dtype)`: the sum of its squares, computed in that type
-- `Update(function, elementwise, by_rows, compiled)`: called with scalars and entries, it reads the
-  variables of each entry, computes and writes them back. `function(scalars, values, inputs)` gives
-  the new values; an input may be a gradient. With `by_rows` the rows without gradient stay as they
-  are. Without `compiled` the function holds code of users that a compiler need not understand
+- `Update(function, elementwise, by_rows, compiled, in_place)`: called with scalars and entries, it
+  reads the variables of each entry, computes and writes them back. `function(scalars, values,
+  inputs)` gives the new values; an input may be a gradient. With `by_rows` the rows without
+  gradient stay as they are. Without `compiled` the function holds code of users that a compiler
+  need not understand. `in_place(scalars)` gives the same as sums of multiples, which PyTorch takes
 - `Fused(function)`: a function of labels, predictions, weights and mask, the last two may be None,
   whose value and gradient are computed in one pass over memory each
 - `total(terms, axis, *tensors)`: the sum along an axis of a function that works entry by entry on
@@ -28,78 +29,38 @@ Every module here offers the same functions, and knows no algorithm:
 - `replicas()`: over how many replicas a mean loss is summed
 """
 
+from importlib import import_module
+
 import keras
 
 from keras_optim_losses.backend.rows import Rows
 
-if keras.backend.backend() == "tensorflow":
-    from keras_optim_losses.backend.tensorflow import (
-        Fused,
-        Update,
-        dense,
-        finite,
-        gradient,
-        is_eager,
-        key,
-        log_sigmoids,
-        logsumexp,
-        of_shape,
-        owned,
-        picked,
-        placement,
-        reduced,
-        replicas,
-        same_bits,
-        squared_norm,
-        total,
-    )
-elif keras.backend.backend() == "jax":
-    from keras_optim_losses.backend.jax import (
-        Fused,
-        Update,
-        dense,
-        finite,
-        gradient,
-        is_eager,
-        key,
-        log_sigmoids,
-        logsumexp,
-        of_shape,
-        owned,
-        picked,
-        placement,
-        reduced,
-        replicas,
-        same_bits,
-        squared_norm,
-        total,
-    )
-elif keras.backend.backend() == "torch":
-    from keras_optim_losses.backend.torch import (
-        Fused,
-        Update,
-        dense,
-        finite,
-        gradient,
-        is_eager,
-        key,
-        log_sigmoids,
-        logsumexp,
-        of_shape,
-        owned,
-        picked,
-        placement,
-        reduced,
-        replicas,
-        same_bits,
-        squared_norm,
-        total,
-    )
-else:
+_name = keras.backend.backend()
+if _name not in ("tensorflow", "jax", "torch"):
     raise ImportError(
-        f"keras_optim_losses runs on Keras' tensorflow, jax and torch backends, not on "
-        f"{keras.backend.backend()!r}. Set the variable KERAS_BACKEND before importing Keras."
+        f"keras_optim_losses runs on Keras' tensorflow, jax and torch backends, not on {_name!r}. "
+        f"Set the variable KERAS_BACKEND before importing Keras."
     )
+_module = import_module(f"keras_optim_losses.backend.{_name}")
+
+Fused = _module.Fused
+Update = _module.Update
+dense = _module.dense
+finite = _module.finite
+gradient = _module.gradient
+is_eager = _module.is_eager
+key = _module.key
+log_sigmoids = _module.log_sigmoids
+logsumexp = _module.logsumexp
+of_shape = _module.of_shape
+owned = _module.owned
+picked = _module.picked
+placement = _module.placement
+reduced = _module.reduced
+replicas = _module.replicas
+same_bits = _module.same_bits
+squared_norm = _module.squared_norm
+total = _module.total
 
 __all__ = [
     "Fused",

@@ -45,6 +45,7 @@ class Update:
         elementwise: bool = True,
         by_rows: bool = False,
         compiled: bool = True,
+        in_place: Any = None,
     ) -> None:
         self.function = function
 

@@ -130,6 +130,7 @@ class Update:
         elementwise: bool = True,
         by_rows: bool = False,
         compiled: bool = True,
+        in_place: Any = None,
     ) -> None:
         self.function = function
         self.by_rows = by_rows
@@ -265,6 +266,14 @@ class _Kept(threading.local):
         self.outgoing: list[tf.Tensor] = []
         self.incoming: list[tf.Tensor] = []
 
+    @contextlib.contextmanager
+    def while_compiling(self, incoming: Sequence[tf.Tensor]) -> Iterator[None]:
+        self.compiling, self.outgoing, self.incoming = True, [], list(incoming)
+        try:
+            yield
+        finally:
+            self.compiling, self.incoming = False, []
+
 
 _kept = _Kept()
 
@@ -275,15 +284,15 @@ class Fused:
         self._compiled: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
 
     def __call__(self, *inputs: tf.Tensor | None) -> tf.Tensor:
-        prediction = inputs[1]
-        if math.prod(size or UNKNOWN for size in prediction.shape) < LARGE or not _xla():
+        given = [(i, entry) for i, entry in enumerate(inputs) if entry is not None]
+        size = math.prod(length or UNKNOWN for length in given[1][1].shape)
+        if size < LARGE or not _xla():
             return self.function(*inputs)
-        given = [i for i, entry in enumerate(inputs) if entry is not None]
-        key = tuple((i, *inputs[i].shape, inputs[i].dtype) for i in given)
+        key = tuple((i, tuple(entry.shape), entry.dtype) for i, entry in given)
         if key not in self._compiled:
-            self._compiled[key] = self._compile(given, len(inputs))
+            self._compiled[key] = self._compile([i for i, _ in given], len(inputs))
         value, gradient = self._compiled[key]
-        floats = [n for n, i in enumerate(given) if inputs[i].dtype.is_floating]
+        floats = [n for n, (_, entry) in enumerate(given) if entry.dtype.is_floating]
 
         @tf.custom_gradient
         def call(*tensors: tf.Tensor) -> Any:
@@ -298,7 +307,7 @@ class Fused:
 
             return results, backward
 
-        return call(*(inputs[i] for i in given))[0]
+        return call(*(entry for _, entry in given))[0]
 
     def _compile(
         self, given: list[int], count: int
@@ -309,25 +318,18 @@ class Fused:
                 inputs[i] = tensor
             return self.function(*inputs)
 
-        def results(
-            tensors: Sequence[tf.Tensor], kept: Sequence[tf.Tensor] = ()
-        ) -> list[tf.Tensor]:
-            _kept.compiling, _kept.outgoing, _kept.incoming = True, [], list(kept)
-            try:
-                return [function(*tensors), *_kept.outgoing]
-            finally:
-                _kept.compiling = False
-
         def value(*tensors: tf.Tensor) -> list[tf.Tensor]:
-            return results(tensors)
+            with _kept.while_compiling(()):
+                return [function(*tensors), *_kept.outgoing]
 
         def gradient(
             n: int, upstream: list[tf.Tensor], tensors: list[tf.Tensor], kept: list[tf.Tensor]
         ) -> tf.Tensor:
-            with tf.GradientTape() as tape:
-                tape.watch(tensors[n])
-                again = results(tensors, kept)
-            return tape.gradient(again, tensors[n], upstream, unconnected_gradients="zero")
+            with _kept.while_compiling(kept):
+                with tf.GradientTape() as tape:
+                    tape.watch(tensors[n])
+                    again = [function(*tensors), *_kept.outgoing]
+                return tape.gradient(again, tensors[n], upstream, unconnected_gradients="zero")
 
         return _fused(value), _fused(gradient)
 

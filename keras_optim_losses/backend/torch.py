@@ -62,16 +62,25 @@ class Update:
         elementwise: bool = True,
         by_rows: bool = False,
         compiled: bool = True,
+        in_place: Callable[[Mapping[str, Any]], Sequence[tuple[int, Any, int, Any]]] | None = None,
     ) -> None:
         self.function = function
         self.elementwise = elementwise
         self.by_rows = by_rows
+        self.in_place = in_place
 
     @torch.no_grad()
     def __call__(
         self, scalars: Mapping[str, Any], entries: Sequence[tuple[Sequence[Any], Sequence[Any]]]
     ) -> None:
-        self._carry_out(scalars, [([v.value for v in vs], given) for vs, given in entries])
+        found = [([v.value for v in group], given) for group, given in entries]
+        if self.in_place is not None:
+            sparse = [entry for entry in found if isinstance(entry[1][0], Rows)]
+            whole = [entry for entry in found if not isinstance(entry[1][0], Rows)]
+            if whole:
+                _in_place(self.in_place(scalars), whole)
+            found = sparse
+        self._carry_out(scalars, found)
 
     def _carry_out(
         self, scalars: Mapping[str, Any], entries: list[tuple[list[torch.Tensor], Sequence[Any]]]
@@ -135,6 +144,19 @@ class Update:
             self._carry_out(scalars, [(tensors, [zero, *others])])
         for tensor, value in zip(tensors, new):
             tensor.index_copy_(0, rows.indices, value.to(tensor.dtype))
+
+
+def _in_place(
+    steps: Sequence[tuple[int, Any, int, Any]],
+    entries: list[tuple[list[torch.Tensor], Sequence[Any]]],
+) -> None:
+    """Sums of multiples need no memory of their own, and one call serves all weights."""
+    columns = [list(column) for column in zip(*(tensors for tensors, _ in entries))]
+    columns.append([inputs[0] for _, inputs in entries])
+    for target, kept, source, share in steps:
+        if kept != 1:
+            torch._foreach_mul_(columns[target], kept)
+        torch._foreach_add_(columns[target], columns[source], alpha=share)
 
 
 def _write(tensors: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:

@@ -369,9 +369,10 @@ def made(cls: type[Loss], **given: Any) -> Loss:
         **given: its arguments; sequences may be lists or arrays.
     """
     plain = {k: tuple(v) if np.ndim(v) else v for k, v in given.items()}
-    return _made(cls, keras.config.floatx(), tuple(plain.items()))
+    key: Any = cls
+    return _made(key, keras.config.floatx(), tuple(plain.items()))
 
 
 @functools.lru_cache(maxsize=64)
-def _made(cls: type[Loss], floatx: str, given: tuple[tuple[str, Any], ...]) -> Loss:
+def _made(cls: Any, floatx: str, given: tuple[tuple[str, Any], ...]) -> Loss:
     return cls(**dict(given))

@@ -65,6 +65,10 @@ class GradientDescent(Optimizer):
         super().__init__(learning_rate, gradient_accumulation_steps=batches, **shared)
         self.batches_per_update = batches
 
+    def linear(self, step: Step) -> list[tuple[str, Any, str, Any]]:
+        """See `Optimizer.linear`."""
+        return [("weight", 1, "gradient", -step.learning_rate)]
+
     def rule(self, step: Step, weight: Any, gradient: Any) -> Any:
         """See `Optimizer.rule`; the gradient is the mean over the batches already."""
         # w ← w − ηḡ

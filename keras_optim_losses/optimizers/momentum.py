@@ -34,6 +34,15 @@ def with_velocity(
     return weight, velocity
 
 
+def velocity_in_place(optimizer: Any, step: Step) -> list[tuple[str, Any, str, Any]]:
+    """`with_velocity` as `Optimizer.linear` has it."""
+    velocity = ("momentum", optimizer.momentum, "gradient", -step.learning_rate)
+    if optimizer.nesterov:
+        ahead = ("weight", 1, "momentum", optimizer.momentum)
+        return [velocity, ahead, ("weight", 1, "gradient", -step.learning_rate)]
+    return [velocity, ("weight", 1, "momentum", 1)]
+
+
 @register
 class Momentum(Optimizer):
     """Momentum: the step is a running sum of past steps, so what they agree on adds up.
@@ -90,6 +99,19 @@ class Momentum(Optimizer):
         self.momentum = arguments.number("momentum", momentum, "[0, 1)")
         self.nesterov = arguments.flag("nesterov", nesterov)
         self.averaging = arguments.flag("averaging", averaging)
+
+    def linear(self, step: Step) -> list[tuple[str, Any, str, Any]]:
+        """See `Optimizer.linear`."""
+        if not self.averaging:
+            return velocity_in_place(self, step)
+        average = ("momentum", self.momentum, "gradient", 1 - self.momentum)
+        if not self.nesterov:
+            return [average, ("weight", 1, "momentum", -step.learning_rate)]
+        return [
+            average,
+            ("weight", 1, "momentum", -step.learning_rate * self.momentum),
+            ("weight", 1, "gradient", -step.learning_rate * (1 - self.momentum)),
+        ]
 
     def rule(self, step: Step, weight: Any, gradient: Any, momentum: Any) -> Any:
         """See `Optimizer.rule`."""

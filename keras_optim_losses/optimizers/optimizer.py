@@ -227,6 +227,17 @@ class Optimizer(keras.optimizers.Optimizer):
             f"*slots), which returns the new weight followed by the new slots."
         )
 
+    def linear(self, step: Step) -> list[tuple[str, Any, str, Any]] | None:
+        """The rule as sums of multiples, where it is no more than that; None where it is not.
+
+        PyTorch carries them out in place, for all weights at once. They must say what `rule` says.
+
+        Returns:
+            Steps (target, a, source, b) in their order, each of which is target ← a·target +
+            b·source; names are those of `slots`, `"weight"` and `"gradient"`.
+        """
+        return None
+
     # State
 
     def build(self, variables: Iterable[Any]) -> None:
@@ -675,6 +686,9 @@ class Optimizer(keras.optimizers.Optimizer):
                 variables = [weight.variable, *self._state_of(weight, recipe)]
                 groups.setdefault(recipe, []).append((variables, given))
         for recipe in sorted(groups, key=lambda recipe: not recipe.has_gradient):
+            plain = _Recipe(recipe.dtype, recipe.dtype, recipe.by_rows, has_gradient=True)
+            shared = self.loss_scale_factor, self.clipvalue, self.gradient_accumulation_steps
+            is_plain = recipe == plain and not factors and not any(shared)
             self._carry_out(
                 recipe,
                 functools.partial(self._updated, recipe),
@@ -683,6 +697,7 @@ class Optimizer(keras.optimizers.Optimizer):
                 elementwise=self.elementwise and recipe.constraint is None,
                 by_rows=recipe.by_rows,
                 compiled=recipe.constraint is None,
+                in_place=self._in_place(scalars[recipe.dtype]) if is_plain else None,
             )
 
     def _recipes(
@@ -713,6 +728,16 @@ class Optimizer(keras.optimizers.Optimizer):
             inputs = [backend.dense(inputs[0], weight.variable), *inputs[1:]]
         return [(whole, inputs)]
 
+    def _in_place(self, scalars: dict[str, Any]) -> Callable[..., Any] | None:
+        """`linear` with the numbers of places: the weight, its slots, and the gradient last."""
+        names = ["weight", *self.slots, "gradient"]
+        if self.linear(Step(**scalars)) is None:
+            return None
+        return lambda scalars: [
+            (names.index(target), kept, names.index(source), share)
+            for target, kept, source, share in self.linear(Step(**scalars)) or ()
+        ]
+
     def _state_of(self, weight: _Weight, recipe: _Recipe) -> list[Any]:
         """The state that `_updated` takes and gives, in its order."""
         accumulates = recipe.has_gradient and self.gradient_accumulation_steps
@@ -730,7 +755,7 @@ class Optimizer(keras.optimizers.Optimizer):
         function: Callable[..., list[Any]],
         scalars: dict[str, Any],
         entries: Sequence[tuple[Sequence[Any], Sequence[Any]]],
-        **how: bool,
+        **how: Any,
     ) -> None:
         if key not in self._updates:
             self._updates[key] = backend.Update(function, **how)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keras_optim_losses import arguments
-from keras_optim_losses.optimizers.momentum import with_velocity
+from keras_optim_losses.optimizers.momentum import velocity_in_place, with_velocity
 from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
 from keras_optim_losses.optimizers.step import Step
 from keras_optim_losses.registry import register
@@ -61,6 +61,12 @@ class SGD(Optimizer):
     @property
     def moves_without_gradient(self) -> bool:  # type: ignore[override]
         return bool(self.momentum)
+
+    def linear(self, step: Step) -> list[tuple[str, Any, str, Any]]:
+        """See `Optimizer.linear`."""
+        if self.momentum:
+            return velocity_in_place(self, step)
+        return [("weight", 1, "gradient", -step.learning_rate)]
 
     def rule(self, step: Step, weight: Any, gradient: Any, *velocity: Any) -> Any:
         """See `Optimizer.rule`; without momentum there is no velocity."""
