@@ -188,13 +188,14 @@ class Update:
             self._fused(self._compute, variables)(scalars, variables, inputs)
             return
         [group], [[rows, *others]] = variables, inputs
-        # Read by TensorFlow, which fetches rows ahead, and from where XLA would wait for each.
-        inside = tf.minimum(rows.indices, tf.cast(group[0].shape[0] - 1, rows.indices.dtype))
-        old = [tf.gather(tf.convert_to_tensor(variable), inside) for variable in group]
         if self.by_rows:
+            # Read by TensorFlow, which fetches rows ahead, and from where XLA would wait for each.
+            inside = tf.minimum(rows.indices, tf.cast(group[0].shape[0] - 1, rows.indices.dtype))
+            old = [tf.gather(tf.convert_to_tensor(variable), inside) for variable in group]
             self._fused(self._compute_rows, variables)(scalars, group, rows, old, others)
         else:
-            new = self._fused(self._touched, variables)(scalars, rows, old, others)
+            # Not so here: the table would still be held when it is written, and so be copied.
+            new = self._fused(self._touched, variables)(scalars, group, rows, others)
             # All other rows change as if the gradient were zero; the touched ones are put right.
             zero = tf.zeros([], rows.values.dtype)
             self._fused(self._compute, variables)(scalars, variables, [[zero, *others]])
@@ -229,11 +230,13 @@ class Update:
         old: list[tf.Tensor],
         others: Sequence[Any],
     ) -> None:
-        self._scatter(group, rows.indices, self._touched(scalars, rows, old, others))
+        new = self.function(scalars, old, [rows.values, *others])
+        self._scatter(group, rows.indices, new)
 
     def _touched(
-        self, scalars: dict[str, Any], rows: Rows, old: list[tf.Tensor], others: Sequence[Any]
+        self, scalars: dict[str, Any], group: list[Any], rows: Rows, others: Sequence[Any]
     ) -> list[tf.Tensor]:
+        old = [tf.gather(tf.convert_to_tensor(variable), rows.indices) for variable in group]
         return self.function(scalars, old, [rows.values, *others])
 
     @staticmethod

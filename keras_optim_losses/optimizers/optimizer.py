@@ -582,7 +582,9 @@ class Optimizer(keras.optimizers.Optimizer):
             entries = [
                 ((w.state["gradient_accumulator"],), (g,)) for w, g in zip(weights, gradients)
             ]
-            self._carry_out("accumulate", self._accumulated, {}, entries, by_rows=True)
+            if "accumulate" not in self._updates:
+                self._updates["accumulate"] = backend.Update(self._accumulated, by_rows=True)
+            self._updates["accumulate"]({}, entries)
             # No `ops.cond`: under a distribution strategy an update cannot run inside one.
             self._update(weights, None, self._completes_cycle(), self.gradient_accumulation_steps)
         else:
@@ -673,66 +675,91 @@ class Optimizer(keras.optimizers.Optimizer):
             given = gradients
         pairs = [(gradient, weight.dtype) for gradient, weight in zip(given, weights)]
         factors = self._clip_factors(pairs, count)
-        inputs: dict[int, list[Any]] = {}
-        for i, weight in enumerate(weights):
-            inputs[id(weight)] = [
-                *([] if gradients is None else [gradients[i]]),
-                *factors[i : i + 1],
-            ]
+        for recipe, update, members in self._plan(weights, gradients, scalars):
+            whole = not self.elementwise or recipe.constraint is not None
+            entries: list[tuple[list[Any], list[Any]]] = []
+            for variables, i in members:
+                if i is None:
+                    entries.append((variables, []))
+                    continue
+                inputs = [] if gradients is None else [gradients[i]]
+                if whole and inputs:
+                    inputs = [backend.dense(inputs[0], variables[0])]
+                entries.append((variables, inputs + factors[i : i + 1]))
+            update(scalars[recipe.dtype], entries)
 
-        groups: dict[_Recipe, list[tuple[list[Any], list[Any]]]] = {}
+    def _plan(
+        self,
+        weights: list[_Weight],
+        gradients: list[Any] | None,
+        scalars: dict[str, dict[str, Any]],
+    ) -> list[tuple[_Recipe, Any, list[tuple[list[Any], int | None]]]]:
+        """Which weights are updated together and how, in the order in which it must be done.
+
+        It is the same in every step, and made once: for hundreds of small weights, making it costs
+        more than the update does.
+
+        Returns:
+            Recipes, each with its `backend.Update` and its members: a weight with its state, and
+            the number of its gradient, if it has one.
+        """
+        by_rows = [isinstance(gradient, backend.Rows) for gradient in gradients or ()]
+        constraints = [id(weight.variable.constraint) for weight in weights]
+        key = (*map(id, weights), *by_rows, *constraints, gradients is None)
+        if key in self._updates:
+            return self._updates[key]
+        numbers = {id(weight): i for i, weight in enumerate(weights)}
+        groups: dict[_Recipe, list[tuple[list[Any], int | None]]] = {}
         for weight in self._weights.values():
-            for recipe, given in self._recipes(weight, inputs.get(id(weight))):
+            i = numbers.get(id(weight))
+            sparse = i is not None and gradients is not None and by_rows[i]
+            for recipe in self._recipes(weight, i is not None, sparse):
                 variables = [weight.variable, *self._state_of(weight, recipe)]
-                groups.setdefault(recipe, []).append((variables, given))
+                member = (variables, i if recipe.has_gradient else None)
+                groups.setdefault(recipe, []).append(member)
+        plan = []
         for recipe in sorted(groups, key=lambda recipe: not recipe.has_gradient):
-            plain = _Recipe(recipe.dtype, recipe.dtype, recipe.by_rows, has_gradient=True)
-            shared = self.loss_scale_factor, self.clipvalue, self.gradient_accumulation_steps
-            is_plain = recipe == plain and not factors and not any(shared)
-            self._carry_out(
-                recipe,
+            update = backend.Update(
                 functools.partial(self._updated, recipe),
-                scalars[recipe.dtype],
-                groups[recipe],
                 elementwise=self.elementwise and recipe.constraint is None,
                 by_rows=recipe.by_rows,
                 compiled=recipe.constraint is None,
-                in_place=self._in_place(scalars[recipe.dtype]) if is_plain else None,
+                in_place=self._in_place(recipe, scalars[recipe.dtype]),
             )
+            plan.append((recipe, update, groups[recipe]))
+        self._updates[key] = plan
+        return plan
 
-    def _recipes(
-        self, weight: _Weight, inputs: list[Any] | None
-    ) -> list[tuple[_Recipe, list[Any]]]:
-        """How this weight is updated, in one go or two, each with its inputs.
-
-        Args:
-            weight: a weight.
-            inputs: its gradient, unless that is accumulated, and its factor; None without gradient.
-        """
+    def _recipes(self, weight: _Weight, has_gradient: bool, by_rows: bool) -> list[_Recipe]:
+        """How this weight is updated, in one go or two."""
         averages = self.use_ema and not weight.overwritten
         plain = _Recipe(weight.dtype, _dtype(weight.variable))
-        if inputs is None:
-            return [(plain._replace(averages=averages), [])] if averages else []
+        if not has_gradient:
+            return [plain._replace(averages=averages)] if averages else []
         constraint = weight.variable.constraint
         whole = plain._replace(
             has_gradient=True, decays=weight.decays, averages=averages, constraint=constraint
         )
-        if not inputs or not isinstance(inputs[0], backend.Rows):
-            return [(whole, inputs)]
         rests = not self.moves_without_gradient and not weight.decays
-        if self.elementwise and (rests or self.lazy):
-            rows = (whole._replace(by_rows=True, averages=False, constraint=None), inputs)
+        if by_rows and self.elementwise and (rests or self.lazy):
+            rows = whole._replace(by_rows=True, averages=False, constraint=None)
             after = plain._replace(averages=averages, constraint=constraint)
-            return [rows, (after, [])] if averages or constraint is not None else [rows]
-        if not self.elementwise or constraint is not None:
-            inputs = [backend.dense(inputs[0], weight.variable), *inputs[1:]]
-        return [(whole, inputs)]
+            return [rows, after] if averages or constraint is not None else [rows]
+        return [whole]
 
-    def _in_place(self, scalars: dict[str, Any]) -> Callable[..., Any] | None:
+    def _in_place(self, recipe: _Recipe, scalars: dict[str, Any]) -> Callable[..., Any] | None:
         """`linear` with the numbers of places: the weight, its slots, and the gradient last."""
-        names = ["weight", *self.slots, "gradient"]
-        if self.linear(Step(**scalars)) is None:
+        plain = _Recipe(recipe.dtype, recipe.dtype, recipe.by_rows, has_gradient=True)
+        others = (
+            self.clipnorm,
+            self.global_clipnorm,
+            self.clipvalue,
+            self.loss_scale_factor,
+            self.gradient_accumulation_steps,
+        )
+        if recipe != plain or any(others) or self.linear(Step(**scalars)) is None:
             return None
+        names = ["weight", *self.slots, "gradient"]
         return lambda scalars: [
             (names.index(target), kept, names.index(source), share)
             for target, kept, source, share in self.linear(Step(**scalars)) or ()
@@ -748,18 +775,6 @@ class Optimizer(keras.optimizers.Optimizer):
             *(["float32_copy"] if recipe.weight_dtype != recipe.dtype else []),
         ]
         return [weight.state[name] for name in names]
-
-    def _carry_out(
-        self,
-        key: Any,
-        function: Callable[..., list[Any]],
-        scalars: dict[str, Any],
-        entries: Sequence[tuple[Sequence[Any], Sequence[Any]]],
-        **how: Any,
-    ) -> None:
-        if key not in self._updates:
-            self._updates[key] = backend.Update(function, **how)
-        self._updates[key](scalars, entries)
 
     def _updated(
         self, recipe: _Recipe, scalars: dict[str, Any], old: list[Any], inputs: Sequence[Any]
@@ -841,7 +856,10 @@ class Optimizer(keras.optimizers.Optimizer):
             # A copy: on JAX a buffer that two variables share is lost with the next training step.
             return [ops.cast(ops.copy(old[1]), _dtype(old[0]))]
 
-        self._carry_out("finalize", averaged, {}, entries)
+        if "finalize" not in self._updates:
+            self._updates["finalize"] = backend.Update(averaged)
+        if entries:
+            self._updates["finalize"]({}, entries)
 
     # Configuration
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_optim_losses import losses, optimizers
+from tests.backend.replicas import mirrored
 from tests.losses.test_pitfalls import BAD
 from tests.models import assert_same, compiled, data, state, train, values
 from tests.test_contract import every_loss, every_optimizer, labels_for, own_arguments
@@ -123,9 +124,7 @@ def test_first_apply_inside_a_graph_builds_and_restores():
 
 
 def test_mirrored_strategy_trains_as_one_device():
-    devices = tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-    with strategy.scope():
+    with mirrored().scope():
         model = compiled(optimizers.Adam(0.05, clipnorm=0.5))
     alone = compiled(optimizers.Adam(0.05, clipnorm=0.5))
     train(model, 3), train(alone, 3)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_optim_losses import losses
 from keras_optim_losses.backend import tensorflow as backend
+from tests.backend.replicas import mirrored
 from tests.gradients import value_and_gradient
 from tests.losses import test_values_and_gradients as cases
 from tests.losses.test_pitfalls import BAD
@@ -159,7 +160,7 @@ def test_the_function_compiles_once(monkeypatch):
 
 
 def test_mean_over_the_replicas_of_a_strategy(fused):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = mirrored()
     loss = losses.MeanSquaredError()
     p = np.arange(8, dtype="float32").reshape(2, 4)
     with strategy.scope():

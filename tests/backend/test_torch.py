@@ -58,14 +58,57 @@ def test_stateless_apply_leaves_what_it_is_given():
     assert float(new_state[0]) == 1
 
 
-def test_sparse_gradient_of_an_embedding():
-    model = compiled(optimizers.Adam())
-    assert np.isfinite(train(model)).all()
-    weight = keras.Variable(np.ones((4, 2), "float32"))
-    indices = torch.tensor([[1, 1]])
-    sparse = torch.sparse_coo_tensor(indices, torch.ones(2, 2), (4, 2), check_invariants=True)
-    optimizers.SGD(0.25).apply([sparse], [weight])
-    np.testing.assert_allclose(values([weight])[0], [[1, 1], [0.5, 0.5], [1, 1], [1, 1]])
+def sparse(rng, rows=12, width=3):
+    """A sparse gradient with an id that occurs twice, and its dense form."""
+    indices = torch.tensor([[1, 4, 1]])
+    values_ = torch.tensor(rng.normal(size=(3, width)).astype("float32"))
+    given = torch.sparse_coo_tensor(indices, values_, (rows, width), check_invariants=True)
+    return given, given.to_dense()
+
+
+@pytest.mark.parametrize("shared", [{}, {"clipnorm": 0.1}, {"weight_decay": 0.1}])
+@every_optimizer
+def test_sparse_gradients_give_what_their_dense_form_gives(cls, shared):
+    results = []
+    for dense in (False, True):
+        rng = np.random.default_rng(0)
+        weight = keras.Variable(np.ones((12, 3), "float32"))
+        optimizer = cls(**own_arguments(cls), **shared)
+        for _ in range(3):
+            optimizer.apply([sparse(rng)[dense]], [weight])
+        results.append(values([weight, *optimizer.variables]))
+    for one, other in zip(*results):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=8 * 2.0**-24)
+
+
+def test_lazy_leaves_the_other_rows_and_their_state_alone():
+    rng = np.random.default_rng(0)
+    weight = keras.Variable(np.ones((12, 3), "float32"))
+    optimizer = optimizers.Adam(0.1, lazy=True, weight_decay=0.1)
+    optimizer.apply([torch.ones((12, 3))], [weight])
+    before = values([weight, *optimizer.variables])
+    optimizer.apply([sparse(rng)[0]])
+    used = np.isin(np.arange(12), [1, 4])
+    for old, new in zip(before, values([weight, *optimizer.variables])):
+        if new.shape == (12, 3):
+            np.testing.assert_array_equal(new[~used], old[~used])
+            assert (new[used] != old[used]).all()
+
+
+def test_blocks_give_what_the_whole_gives(monkeypatch):
+    results = []
+    for block in (2**20, 7):
+        monkeypatch.setattr(backend, "BLOCK", block)
+        monkeypatch.setattr(backend, "SMALL", 2)
+        rng = np.random.default_rng(0)
+        weight = keras.Variable(np.ones((10, 3), "float32"))
+        optimizer = optimizers.Adam(0.1, clipnorm=0.5)
+        for _ in range(3):
+            optimizer.apply([torch.tensor(rng.normal(size=(10, 3)).astype("float32"))], [weight])
+        results.append(values([weight, *optimizer.variables]))
+    # Vector and scalar code of the same operation may differ by a rounding.
+    for one, other in zip(*results):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
 
 
 def test_one_optimizer_for_one_model():

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_optim_losses import optimizers
+from keras_optim_losses.optimizers.step import Step
 from tests.optimizers.trajectories import CASES, RATES, assert_follows, gradients, start
 
 JAX = keras.backend.backend() == "jax"
@@ -77,3 +78,23 @@ def test_follows_a_schedule(name, arguments, reference, dtype):
         changed.apply([g], [by_hand])
     np.testing.assert_array_equal(np.asarray(weight), np.asarray(by_hand))
     assert not np.allclose(np.asarray(weight), start())
+
+
+@pytest.mark.parametrize("name, arguments, reference", CASES)
+def test_sums_of_multiples_say_what_the_rule_says(name, arguments, reference):
+    optimizer = getattr(optimizers, name)(0.5, **arguments)
+    step = Step(0.5, 3.0)
+    program = optimizer.linear(step)
+    if program is None:
+        assert name in ("Adagrad", "RMSprop", "Adam")
+        return
+    rng = np.random.default_rng(0)
+    names = ["weight", "gradient", *optimizer.slots]
+    given = {key: rng.normal(size=4) for key in names}
+    now = dict(given)
+    for target, kept, source, share in program:
+        now[target] = kept * now[target] + share * now[source]
+    result = optimizer.rule(step, *given.values())
+    result = result if optimizer.slots else (result,)
+    for key, value in zip(["weight", *optimizer.slots], result):
+        np.testing.assert_allclose(now[key], value, rtol=1e-14)
