@@ -539,8 +539,10 @@ class Optimizer(keras.optimizers.Optimizer):
             expected = tuple(variable.shape)
             by_rows = isinstance(gradient, backend.Rows)
             shape = (None, *gradient.values.shape[1:]) if by_rows else tuple(gradient.shape)
-            agree = shape == expected or len(shape) == len(expected) and all(
-                size is None or size == wanted for size, wanted in zip(shape, expected)
+            agree = (
+                shape == expected
+                or len(shape) == len(expected)
+                and all(size is None or size == wanted for size, wanted in zip(shape, expected))
             )
             if not agree:
                 raise ValueError(
