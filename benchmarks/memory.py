@@ -10,8 +10,10 @@ table of 500 K × 64 (128 MB) with 1,024 ids (TensorFlow), and the losses at 1,0
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import embeddings
@@ -63,10 +65,27 @@ def cases() -> dict:
     return found
 
 
-def size(entry: str) -> int:
-    """What Linux says of this process, in KiB: `VmRSS` is its size, `VmHWM` the largest so far."""
-    line = next(x for x in Path("/proc/self/status").read_text().split("\n") if x.startswith(entry))
-    return int(line.split()[1])
+def size() -> int:
+    """The memory that this process holds now, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def growth(work) -> int:
+    """By how many bytes the process grows while it works, looked at every millisecond."""
+    before = largest = size()
+    done = threading.Event()
+
+    def watch():
+        nonlocal largest
+        while not done.wait(1e-3):
+            largest = max(largest, size())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    work()
+    done.set()
+    thread.join()
+    return max(largest, size()) - before
 
 
 def grown(title: str, side: str) -> float:
@@ -79,11 +98,7 @@ def grown(title: str, side: str) -> float:
 def main() -> None:
     if sys.argv[1:2] == ["--one"]:
         step = cases()[sys.argv[2]][sys.argv[3]]()
-        Path("/proc/self/clear_refs").write_text("5")  # forget the largest size so far
-        before = size("VmRSS")
-        for _ in range(3):
-            step()
-        print((size("VmHWM") - before) * 1024 / 1e6)
+        print(growth(lambda: [step() for _ in range(3)]) / 1e6)
         return
     given = arguments(__doc__).parse_args()
     about = header()
