@@ -13,13 +13,16 @@ Every module here offers the same functions, and knows no algorithm:
   inputs)` gives the new values; an input may be a gradient. With `by_rows` the rows without
   gradient stay as they are. Without `compiled` the function holds code of users that a compiler
   need not understand. `in_place(scalars)` gives the same as sums of multiples, which PyTorch takes
-- `Fused(function)`: a function of labels, predictions, weights and mask, the last two may be None,
-  whose value and gradient are computed in one pass over memory each
+- `Fused(values, finish, axis)`: a loss of labels, predictions, weights and mask, of which the last
+  two may be None; its value and its gradient are computed in one pass over memory each. `values`
+  gives one value a sample, without the axis, and `finish` what becomes of these values, with
+  labels, weights and mask. The axis is None where the value of a sample depends on others too
 - `total(terms, axis, *tensors)`: the sum along an axis of a function that works entry by entry on
   tensors of one shape
-- `finite(x, largest)`: x with ±largest in the place of ±inf
-- `log_sigmoids(x)`: log σ(x) and log σ(−x)
-- `logsumexp(x, axis)`: log Σ exp x along an axis, which keeps its place with size 1
+- `extremes(x)`: the least and the largest entry, NaN if one is; or x, where that is no dearer
+- `bounded(x, low, high)`: x held in [low, high], with the gradient of x also where a bound holds
+- `log_likelihood(y, z, weight)`: weight · y log σ(z) + (1 − y) log σ(−z)
+- `log_softmax(x, axis, indices)`: x − log Σ exp x along an axis; with indices, as `picked` of it
 - `picked(x, indices, axis)`: the entry of x with that index along the axis, which is dropped
 - `same_bits(one, other)`: where two half-precision tensors are equal. Compilers drop a cast to a
   half type and back, and with it the rounding, unless its bits are looked at
@@ -45,13 +48,14 @@ _module = import_module(f"keras_optim_losses.backend.{_name}")
 
 Fused = _module.Fused
 Update = _module.Update
+bounded = _module.bounded
 dense = _module.dense
-finite = _module.finite
+extremes = _module.extremes
 gradient = _module.gradient
 is_eager = _module.is_eager
 key = _module.key
-log_sigmoids = _module.log_sigmoids
-logsumexp = _module.logsumexp
+log_likelihood = _module.log_likelihood
+log_softmax = _module.log_softmax
 of_shape = _module.of_shape
 owned = _module.owned
 picked = _module.picked
@@ -66,13 +70,14 @@ __all__ = [
     "Fused",
     "Rows",
     "Update",
+    "bounded",
     "dense",
-    "finite",
+    "extremes",
     "gradient",
     "is_eager",
     "key",
-    "log_sigmoids",
-    "logsumexp",
+    "log_likelihood",
+    "log_softmax",
     "of_shape",
     "owned",
     "picked",

@@ -262,7 +262,7 @@ CHAINS = 4  # of additions, side by side
 
 
 class _Kept(threading.local):
-    """What `logsumexp` computes for the value of a loss, taken up again by its gradient."""
+    """What `_logsumexp` computes for the value of a loss, taken up again by its gradient."""
 
     def __init__(self) -> None:
         self.compiling = False
@@ -282,9 +282,24 @@ _kept = _Kept()
 
 
 class Fused:
-    def __init__(self, function: Callable[..., tf.Tensor]) -> None:
-        self.function = function
+    def __init__(
+        self,
+        values: Callable[..., tf.Tensor],
+        finish: Callable[..., tf.Tensor],
+        axis: int | None,
+    ) -> None:
+        self.values, self.finish = values, finish
         self._compiled: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+
+    def function(
+        self,
+        labels: tf.Tensor,
+        predictions: tf.Tensor,
+        weights: tf.Tensor | None,
+        mask: tf.Tensor | None,
+    ) -> tf.Tensor:
+        values = self.values(labels, predictions, weights, mask)
+        return self.finish(values, labels, weights, mask)
 
     def __call__(self, *inputs: tf.Tensor | None) -> tf.Tensor:
         given = [(i, entry) for i, entry in enumerate(inputs) if entry is not None]
@@ -360,7 +375,12 @@ def total(terms: Callable[..., tf.Tensor], axis: int, *tensors: tf.Tensor) -> tf
     return in_chains(*tensors)
 
 
-def logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
+def log_softmax(x: tf.Tensor, axis: int, indices: tf.Tensor | None = None) -> tf.Tensor:
+    total = _logsumexp(x, axis)
+    return x - total if indices is None else picked(x, indices, axis) - tf.squeeze(total, axis)
+
+
+def _logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
     @tf.custom_gradient
     def function(x: tf.Tensor) -> Any:
         if _kept.incoming:
@@ -379,15 +399,24 @@ def logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
     return value
 
 
-def finite(x: tf.Tensor, largest: float) -> tf.Tensor:
+def extremes(x: tf.Tensor) -> tf.Tensor:
+    return x
+
+
+def bounded(x: tf.Tensor, low: float, high: float) -> tf.Tensor:
     @tf.custom_gradient
     def function(x: tf.Tensor) -> Any:
-        return tf.maximum(tf.minimum(x, largest), -largest), lambda upstream: upstream
+        return tf.maximum(tf.minimum(x, high), low), lambda upstream: upstream
 
     return function(x)
 
 
-def log_sigmoids(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def log_likelihood(y: tf.Tensor, z: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
+    yes, no = _log_sigmoids(z)
+    return y * (yes if weight is None else weight * yes) + (1 - y) * no
+
+
+def _log_sigmoids(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     if not _kept.compiling:
         return -tf.math.softplus(-x), -tf.math.softplus(x)
     # Both share what is costly: log σ(x) = min(x, 0) − log(1 + e^−|x|).

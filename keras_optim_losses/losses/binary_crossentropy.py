@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_optim_losses import arguments, backend
-from keras_optim_losses.losses import predictions
+from keras_optim_losses.losses import predictions, tensors
 from keras_optim_losses.losses.loss import Loss, made
 from keras_optim_losses.registry import register
 
@@ -52,6 +52,7 @@ class BinaryCrossentropy(Loss):
         0.1643
     """
 
+    samplewise = True
     marks_invalid_labels = True
 
     label_rule = (
@@ -82,12 +83,11 @@ class BinaryCrossentropy(Loss):
         """See `Loss.prepared`."""
         if self.from_logits:
             return predictions.logits(y_pred, dtype)
-        floor = predictions.smallest(y_pred)
-        return predictions.bounded(ops.cast(y_pred, dtype), floor, 1 - floor)
+        return predictions.probabilities(y_pred, dtype, high=1 - predictions.smallest(y_pred))
 
     def valid_labels(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.valid_labels`."""
-        return ops.logical_and(y_true >= 0, y_true <= 1)
+        return (y_true >= 0) & (y_true <= 1)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
@@ -101,17 +101,15 @@ class BinaryCrossentropy(Loss):
         return ops.full_like(y_pred, self.pos_weight)
 
     def _terms(self, y_true: Any, y_pred: Any, *weight: Any) -> Any:
-        y = ops.cast(y_true, y_pred.dtype)
+        y = tensors.cast(y_true, y_pred.dtype)
         if self.label_smoothing:
             # y ← y(1 − s) + s/2
             y = y * (1 - self.label_smoothing) + self.label_smoothing / 2
         if self.from_logits:
-            # log σ(z),  log(1 − σ(z)) = log σ(−z)
-            log_yes, log_no = backend.log_sigmoids(y_pred)
-        else:
-            # log p,  log(1 − p)
-            complement = predictions.bounded(1 - y_pred, predictions.spacing(y_pred))
-            log_yes, log_no = ops.log(y_pred), ops.log(complement)
+            # log p = log σ(z),  log(1 − p) = log σ(−z)
+            return -backend.log_likelihood(y, y_pred, *weight)
+        complement = backend.bounded(1 - y_pred, predictions.spacing(y_pred), 1.0)
+        log_yes, log_no = ops.log(y_pred), ops.log(complement)
         if weight:
             log_yes = weight[0] * log_yes
         # −[w₊ y log p + (1 − y) log(1 − p)]

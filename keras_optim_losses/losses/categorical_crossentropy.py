@@ -8,28 +8,29 @@ from typing import Any
 from keras import ops
 
 from keras_optim_losses import arguments, backend
-from keras_optim_losses.losses import predictions
+from keras_optim_losses.losses import predictions, tensors
 from keras_optim_losses.losses.loss import Loss, Shape, made
 from keras_optim_losses.registry import register
 
 
-def scores_and_total(y_pred: Any, from_logits: bool, axis: int) -> tuple[Any, Any]:
-    """Scores of the classes and their total, of which log p is the difference.
+def log_probabilities(y_pred: Any, from_logits: bool, axis: int) -> Any:
+    """log p of the classes, a tensor like `y_pred`.
 
     Args:
         y_pred: logits, or probabilities (or positive numbers in proportion to them) with a floor.
         from_logits: which of the two.
         axis: the axis of the classes.
-
-    Returns:
-        A tensor like `y_pred`, and one of size 1 along `axis`.
     """
     if from_logits:
-        # log softmax(z) = zₖ − log Σⱼ exp zⱼ
-        return y_pred, backend.logsumexp(y_pred, axis)
+        # log softmax(z)
+        return backend.log_softmax(y_pred, axis)
     # log pₖ − log Σⱼ pⱼ
-    total = backend.total(lambda p: p, axis, y_pred)
-    return ops.log(y_pred), ops.expand_dims(ops.log(total), axis)
+    return ops.log(y_pred) - ops.expand_dims(log_total(y_pred, axis), axis)
+
+
+def log_total(p: Any, axis: int) -> Any:
+    """log Σⱼ pⱼ along the axis of the classes, which is dropped."""
+    return ops.log(backend.total(lambda p: p, axis, p))
 
 
 @register
@@ -66,6 +67,7 @@ class CategoricalCrossentropy(Loss):
         0.3567
     """
 
+    samplewise = True
     marks_invalid_labels = True
 
     label_rule = (
@@ -97,35 +99,35 @@ class CategoricalCrossentropy(Loss):
     def prepared(self, y_pred: Any, dtype: str) -> Any:
         """See `Loss.prepared`."""
         if self.from_logits:
-            return ops.cast(y_pred, dtype)
-        return predictions.bounded(ops.cast(y_pred, dtype), predictions.smallest(y_pred))
+            return predictions.logits(y_pred, dtype)
+        return predictions.probabilities(y_pred, dtype)
 
     def valid_labels(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.valid_labels`."""
-        return ops.logical_and(y_true >= 0, ops.isfinite(y_true))
+        return (y_true >= 0) & ops.isfinite(y_true)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
-        scores, total = scores_and_total(y_pred, self.from_logits, self.axis)
-        classes = ops.cast(ops.shape(y_pred)[self.axis], y_pred.dtype)
+        log_p = log_probabilities(y_pred, self.from_logits, self.axis)
+        classes = tensors.length(y_pred, self.axis)
         weights = []
         if self.class_weight is not None:
             weight = predictions.along(self.class_weight, self.axis, y_pred)
             weights = [ops.broadcast_to(weight, ops.shape(y_pred))]
 
         def terms(y_true: Any, log_p: Any, *weight: Any) -> Any:
-            y = ops.cast(y_true, log_p.dtype)
+            y = tensors.cast(y_true, log_p.dtype)
             if self.label_smoothing:
                 # y ← y(1 − s) + s/C
                 y = y * (1 - self.label_smoothing) + self.label_smoothing / classes
             if weight:
                 # y ← cy
                 y = weight[0] * y
-            # −y log p, where 0 · log 0 = 0
-            return -y * ops.where(ops.equal(y, 0), ops.zeros_like(y), log_p)
+            # y log p
+            return y * log_p
 
         # −Σ cy log p
-        return backend.total(self.checked(terms), self.axis, y_true, scores - total, *weights)
+        return -backend.total(self.checked(terms), self.axis, y_true, log_p, *weights)
 
 
 @register

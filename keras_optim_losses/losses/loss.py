@@ -14,18 +14,10 @@ from keras import ops
 from keras.src.backend import get_keras_mask
 
 from keras_optim_losses import arguments, backend
+from keras_optim_losses.losses import tensors
 from keras_optim_losses.registry import register
 
 Shape = tuple[int | None, ...]
-
-
-def _dtype(tensor: Any) -> str:
-    return keras.backend.standardize_dtype(tensor.dtype)
-
-
-def is_float(tensor: Any) -> bool:
-    """Whether a tensor is of a float type, half types included."""
-    return "float" in _dtype(tensor)
 
 
 def _agree(shape: Shape, other: Shape) -> bool:
@@ -99,6 +91,9 @@ class Loss(keras.losses.Loss):
     #: The axis of the predictions that `call` sums or averages over.
     axis: int = -1
 
+    #: Promises that the value of a sample depends on that sample only, for which PyTorch is faster.
+    samplewise: bool = False
+
     #: Whether `call` itself gives NaN for labels that are not valid; if not, it is done after it.
     marks_invalid_labels: bool = False
 
@@ -146,7 +141,7 @@ class Loss(keras.losses.Loss):
 
     def prepared(self, y_pred: Any, dtype: str) -> Any:
         """Predictions in the type of computation; here a subclass keeps them in a finite range."""
-        return ops.cast(y_pred, dtype)
+        return tensors.cast(y_pred, dtype)
 
     def valid_labels(self, y_true: Any, y_pred: Any) -> Any:
         """Where labels are valid, a boolean tensor like `y_true`; None where all are."""
@@ -156,6 +151,10 @@ class Loss(keras.losses.Loss):
         """Which labels are left out as if masked, a boolean tensor like `y_true`; None for none."""
         return None
 
+    def unchecked_labels(self, y_true: Any, y_pred: Any) -> Any:
+        """`valid_labels`; None in an eager call, which has raised where one is not."""
+        return None if backend.is_eager(y_pred) else self.valid_labels(y_true, y_pred)
+
     def checked(self, terms: Callable[..., Any]) -> Callable[..., Any]:
         """`terms(y_true, y_pred, …)`, entry by entry, with NaN where a label is not valid.
 
@@ -163,7 +162,9 @@ class Loss(keras.losses.Loss):
         """
 
         def function(y_true: Any, y_pred: Any, *others: Any) -> Any:
-            valid = self.valid_labels(y_true, y_pred)
+            valid = self.unchecked_labels(y_true, y_pred)
+            if valid is None:
+                return terms(y_true, y_pred, *others)
             clean = ops.where(valid, y_true, ops.zeros_like(y_true))
             return ops.where(valid, terms(clean, y_pred, *others), float("nan"))
 
@@ -196,11 +197,11 @@ class Loss(keras.losses.Loss):
     def _computed(self, y_true: Any, y_pred: Any, sample_weight: Any, reduced: bool) -> Any:
         mask = get_keras_mask(y_pred)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        if not is_float(y_pred):
-            y_pred = ops.cast(y_pred, "float32")
+        if not tensors.is_float(y_pred):
+            y_pred = tensors.cast(y_pred, "float32")
         dtype = self._computing_dtype(y_pred)
         y_true, y_pred = self._matching(y_true, y_pred)
-        if _dtype(y_true) in ("bool", "int8", "uint8", "int16", "uint16"):
+        if tensors.dtype(y_true) in ("bool", "int8", "uint8", "int16", "uint16"):
             y_true = ops.cast(y_true, "int32")  # in which every number of classes can be compared
         shape = self._values_shape(y_pred)
         weights = self._weights("sample_weight", sample_weight, shape, dtype)
@@ -209,7 +210,9 @@ class Loss(keras.losses.Loss):
             self._raise_if_invalid(y_true, y_pred, weights, mask)
 
         if reduced not in self._functions:
-            self._functions[reduced] = backend.Fused(self._total if reduced else self._values)
+            finish = self._reduced if reduced else lambda values, *inputs: values
+            axis = self.axis if self.samplewise else None
+            self._functions[reduced] = backend.Fused(self._weighted, finish, axis)
         result = self._functions[reduced](y_true, y_pred, weights, mask)
         # A replica of a distribution adds its part to a mean over all of them.
         if reduced and self.reduction not in (None, "none", "sum") and backend.replicas() > 1:
@@ -217,7 +220,7 @@ class Loss(keras.losses.Loss):
         return result
 
     def _computing_dtype(self, y_pred: Any) -> str:
-        return "float64" if "float64" in (_dtype(y_pred), self.dtype) else "float32"
+        return "float64" if "float64" in (tensors.dtype(y_pred), self.dtype) else "float32"
 
     def _values_shape(self, y_pred: Any) -> Shape:
         axis = self._positive_axis(y_pred)
@@ -228,25 +231,27 @@ class Loss(keras.losses.Loss):
         has_axis = len(y_true.shape) == len(y_pred.shape)
         return ops.expand_dims(flags, self._positive_axis(y_pred)) if has_axis else flags
 
-    def _counted_and_used(
-        self, y_true: Any, y_pred: Any, weights: Any, mask: Any
-    ) -> tuple[Any, Any]:
-        """Which values count in a mean, and which of them have a weight; None where all do."""
+    def _counted(self, y_true: Any, mask: Any) -> Any:
+        """Which values count in a mean; None where all do."""
         ignored = self.ignored(y_true)
-        counted = self._all([mask, None if ignored is None else ops.logical_not(ignored)])
-        used = self._all([counted, None if weights is None else ops.not_equal(weights, 0)])
+        return self._all([mask, None if ignored is None else ops.logical_not(ignored)])
+
+    def _used(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> Any:
+        """Which values count and have a weight; None where all do."""
+        weighted = None if weights is None else ops.not_equal(weights, 0)
+        used = self._all([self._counted(y_true, mask), weighted])
         if used is not None:
             axis, shape = self._positive_axis(y_pred), ops.shape(y_pred)
             used = ops.broadcast_to(used, (*shape[:axis], *shape[axis + 1 :]))
-        return counted, used
+        return used
 
-    def _weighted(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> tuple[Any, Any]:
-        """The values times their weights, and which of them count in a mean."""
+    def _weighted(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> Any:
+        """The values times their weights, 0 where they are left out."""
         dtype = self._computing_dtype(y_pred)
         axis = self._positive_axis(y_pred)
-        if is_float(y_true):
-            y_true = ops.cast(y_true, dtype)
-        counted, used = self._counted_and_used(y_true, y_pred, weights, mask)
+        if tensors.is_float(y_true):
+            y_true = tensors.cast(y_true, dtype)
+        used = self._used(y_true, y_pred, weights, mask)
         if used is not None:
             # Replaced before the formula sees them: 0 · NaN is NaN, in a value as in a gradient.
             kept = self._along_labels(used, y_true, y_pred)
@@ -259,7 +264,7 @@ class Loss(keras.losses.Loss):
                 f"{tuple(y_pred.shape)}, and no other. Received values of shape "
                 f"{tuple(values.shape)}."
             )
-        valid = None if self.marks_invalid_labels else self.valid_labels(y_true, y_pred)
+        valid = None if self.marks_invalid_labels else self.unchecked_labels(y_true, y_pred)
         if valid is not None:
             valid = ops.all(valid, axis=axis) if len(valid.shape) > len(values.shape) else valid
             values = ops.where(valid, values, float("nan"))
@@ -267,14 +272,7 @@ class Loss(keras.losses.Loss):
             values = values * weights
         if used is not None:
             values = ops.where(used, values, ops.zeros_like(values))
-        return values, counted
-
-    def _values(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> Any:
-        return self._weighted(y_true, y_pred, weights, mask)[0]
-
-    def _total(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> Any:
-        values, counted = self._weighted(y_true, y_pred, weights, mask)
-        return ops.cast(self._reduced(values, weights, counted), self.dtype)
+        return values
 
     def _matching(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         """Labels and predictions of shapes that belong together."""
@@ -321,10 +319,15 @@ class Loss(keras.losses.Loss):
         return ops.logical_and(*given)
 
     def _raise_if_invalid(self, y_true: Any, y_pred: Any, weights: Any, mask: Any) -> None:
+        if self.marks_invalid_labels:
+            # Labels as many as predictions: an interval holds all if it holds the extremes.
+            valid = self.valid_labels(backend.extremes(y_true), y_pred)
+            if bool(ops.all(valid)):
+                return
         valid = self.valid_labels(y_true, y_pred)
         if valid is None:
             return
-        _, used = self._counted_and_used(y_true, y_pred, weights, mask)
+        used = self._used(y_true, y_pred, weights, mask)
         if used is not None:
             unused = ops.logical_not(self._along_labels(used, y_true, y_pred))
             valid = ops.logical_or(valid, unused)
@@ -336,16 +339,23 @@ class Loss(keras.losses.Loss):
                 f"({wrong.size} of {valid.size} are out of range)."
             )
 
-    def _reduced(self, values: Any, weights: Any, counted: Any) -> Any:
+    def _reduced(self, values: Any, y_true: Any, weights: Any, mask: Any) -> Any:
+        return tensors.cast(self._reduction_of(values, y_true, weights, mask), self.dtype)
+
+    def _reduction_of(self, values: Any, y_true: Any, weights: Any, mask: Any) -> Any:
         if self.reduction in (None, "none"):
             return values
         total = ops.sum(values)
         if self.reduction == "sum":
             return total
+        counted = self._counted(y_true, mask)
+        by_weight = self.reduction == "mean_with_sample_weight" and weights is not None
+        if counted is None and not by_weight:
+            return total / tensors.count(values)
         share = ops.ones_like(values)
         if counted is not None:
             share = ops.where(counted, share, ops.zeros_like(share))
-        if self.reduction == "mean_with_sample_weight" and weights is not None:
+        if by_weight:
             share = share * weights
         share = ops.sum(share)
         # `ops.divide_no_nan`, and numbers in `ops.where`, round float64 to float32 on PyTorch.

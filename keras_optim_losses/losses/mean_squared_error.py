@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_optim_losses.losses import predictions
+from keras_optim_losses.losses import predictions, tensors
 from keras_optim_losses.losses.loss import Loss, made
 from keras_optim_losses.registry import register
 
@@ -38,12 +38,14 @@ class MeanSquaredError(Loss):
         4.50
     """
 
+    samplewise = True
+
     def _matching(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         return super()._matching(y_true, predictions.one_a_sample(y_pred))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
-        y = ops.cast(y_true, y_pred.dtype)
+        y = tensors.cast(y_true, y_pred.dtype)
         # mean (y − ŷ)²
         return predictions.mean(lambda y, p: ops.square(y - p), -1, y, y_pred)
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_optim_losses import backend
+from keras_optim_losses.losses import tensors
 
 #: The smallest normal number of a type, and the largest finite one.
 SMALLEST = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
@@ -28,25 +28,25 @@ def smallest(y_pred: Any) -> float:
 
     So log p is finite, and so is the gradient −1/p in that type.
     """
-    return SMALLEST[keras.backend.standardize_dtype(y_pred.dtype)]
+    return SMALLEST[tensors.dtype(y_pred)]
 
 
 def spacing(p: Any) -> float:
     """The spacing of the numbers of the tensor's type at 1: the floor of 1 − p."""
-    return SPACING[keras.backend.standardize_dtype(p.dtype)]
+    return SPACING[tensors.dtype(p)]
 
 
-def bounded(x: Any, low: float, high: float = math.inf) -> Any:
-    """x held in [low, high], with the gradient of x itself also where a bound holds.
+def probabilities(y_pred: Any, dtype: str, high: float = math.inf) -> Any:
+    """Probabilities of at least the smallest normal number of their type.
 
-    A confident wrong p learns by that gradient.
+    A confident wrong p learns by the gradient of p itself, also where a bound holds.
 
     Args:
-        x: a tensor of any shape, float32 or float64.
-        low, high: numbers of that type.
+        y_pred: probabilities, of any float type.
+        dtype: the type of computation, float32 or float64.
+        high: the other bound.
     """
-    # The second term is 0, with the gradient of x.
-    return ops.stop_gradient(ops.clip(x, low, high)) + (x - ops.stop_gradient(x))
+    return backend.bounded(tensors.cast(y_pred, dtype), smallest(y_pred), high)
 
 
 def logits(y_pred: Any, dtype: str) -> Any:
@@ -56,14 +56,14 @@ def logits(y_pred: Any, dtype: str) -> Any:
         y_pred: logits, of any float type.
         dtype: the type of computation, float32 or float64.
     """
-    largest = LARGEST[keras.backend.standardize_dtype(y_pred.dtype)]
-    return backend.finite(ops.cast(y_pred, dtype), largest)
+    largest = LARGEST[tensors.dtype(y_pred)]
+    return backend.bounded(tensors.cast(y_pred, dtype), -largest, largest)
 
 
-def mean(terms: Callable[..., Any], axis: int, *tensors: Any) -> Any:
+def mean(terms: Callable[..., Any], axis: int, *given: Any) -> Any:
     """The mean along an axis of what `terms` makes of tensors of one shape, entry by entry."""
-    total = backend.total(terms, axis, *tensors)
-    return total / ops.cast(ops.shape(tensors[0])[axis], total.dtype)
+    total = backend.total(terms, axis, *given)
+    return total / tensors.length(given[0], axis)
 
 
 def one_a_sample(y_pred: Any) -> Any:

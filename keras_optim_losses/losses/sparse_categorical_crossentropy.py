@@ -8,9 +8,9 @@ from typing import Any
 from keras import ops
 
 from keras_optim_losses import arguments, backend
-from keras_optim_losses.losses import predictions
-from keras_optim_losses.losses.categorical_crossentropy import scores_and_total
-from keras_optim_losses.losses.loss import Loss, Shape, is_float, made
+from keras_optim_losses.losses import predictions, tensors
+from keras_optim_losses.losses.categorical_crossentropy import log_probabilities, log_total
+from keras_optim_losses.losses.loss import Loss, Shape, made
 from keras_optim_losses.registry import register
 
 
@@ -51,6 +51,8 @@ class SparseCategoricalCrossentropy(Loss):
         0.3567
     """
 
+    samplewise = True
+
     label_rule = (
         "Labels of SparseCategoricalCrossentropy must be whole numbers from 0 to the number of "
         "classes less 1. If they start at 1, subtract 1; to leave a value out, give it as "
@@ -87,8 +89,8 @@ class SparseCategoricalCrossentropy(Loss):
     def prepared(self, y_pred: Any, dtype: str) -> Any:
         """See `Loss.prepared`."""
         if self.from_logits:
-            return ops.cast(y_pred, dtype)
-        return predictions.bounded(ops.cast(y_pred, dtype), predictions.smallest(y_pred))
+            return predictions.logits(y_pred, dtype)
+        return predictions.probabilities(y_pred, dtype)
 
     def ignored(self, y_true: Any) -> Any:
         """See `Loss.ignored`."""
@@ -97,30 +99,34 @@ class SparseCategoricalCrossentropy(Loss):
     def valid_labels(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.valid_labels`."""
         classes = ops.shape(y_pred)[self.axis]
-        valid = ops.logical_and(y_true >= 0, ops.less(y_true, classes))
-        if is_float(y_true):
-            valid = ops.logical_and(valid, ops.equal(y_true, ops.floor(y_true)))
+        valid = (y_true >= 0) & ops.less(y_true, classes)
+        if tensors.is_float(y_true):
+            valid = valid & ops.equal(y_true, ops.floor(y_true))
         return valid
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
-        scores, total = scores_and_total(y_pred, self.from_logits, self.axis)
         # What is no class gives NaN in the end, but must not be looked up.
-        valid = self.valid_labels(y_true, y_pred)
-        labels = ops.cast(ops.where(valid, y_true, ops.zeros_like(y_true)), "int32")
+        valid = self.unchecked_labels(y_true, y_pred)
+        if valid is not None:
+            y_true = ops.where(valid, y_true, ops.zeros_like(y_true))
+        labels = tensors.cast(y_true, "int32")
         # −log p_y
-        values = ops.squeeze(total, axis=self.axis) - backend.picked(scores, labels, self.axis)
+        if self.from_logits:
+            values = -backend.log_softmax(y_pred, self.axis, labels)
+        else:
+            own = backend.picked(ops.log(y_pred), labels, self.axis)
+            values = log_total(y_pred, self.axis) - own
         weight = None
         if self.class_weight is not None:
-            # −c_y log p_y, where 0 · log 0 = 0
+            # −c_y log p_y
             weight = predictions.along(self.class_weight, self.axis, y_pred)
-            own = ops.take(ops.reshape(weight, (-1,)), labels)
-            values = ops.where(ops.equal(own, 0), ops.zeros_like(values), own * values)
+            values = ops.take(ops.reshape(weight, (-1,)), labels) * values
         if self.label_smoothing:
             # (1 − s)ℓ − s/C Σ cₖ log pₖ
-            log_p = scores - total
+            log_p = log_probabilities(y_pred, self.from_logits, self.axis)
             if weight is not None:
-                log_p = ops.where(ops.equal(weight, 0), ops.zeros_like(log_p), weight * log_p)
+                log_p = weight * log_p
             spread = self.label_smoothing * predictions.mean(lambda x: x, self.axis, log_p)
             values = (1 - self.label_smoothing) * values - spread
         return values

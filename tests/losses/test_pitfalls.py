@@ -184,6 +184,18 @@ def test_minus_infinity_on_a_wrong_class(dtype):
     assert value == 0 and np.abs(gradient).max() == 0
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_infinite_logits_that_are_wrong_have_the_limit_of_the_gradient(dtype):
+    z = half([[np.inf, -np.inf]], dtype)
+    value, gradient = value_and_gradient(lambda z: BCE(True, reduction="sum")([[0.0, 1.0]], z), z)
+    assert value > 6e4 and not np.isnan(value)
+    np.testing.assert_array_equal(gradient, [[0.5, -0.5]])
+    for loss, y in ((SCCE(True), [1]), (CCE(True), [[0.0, 1.0]])):
+        value, gradient = value_and_gradient(lambda z, loss=loss, y=y: loss(y, z), z)
+        assert value > 6e4 and not np.isnan(value)
+        np.testing.assert_array_equal(gradient, [[1, -1]])
+
+
 # Shapes
 
 
