@@ -174,9 +174,10 @@ def test_gradients_of_blocks_can_be_taken_twice_and_differentiated(cls, given, m
     for samples in (None, 3):
         in_blocks(monkeypatch, samples)
         y, p = labels_and_predictions(cls, torch.float64)
-        value = cls(**given)(y, p)
+        loss = cls(**given)
+        value = loss(y, p)
         twice = [torch.autograd.grad(value, p, retain_graph=True)[0] for _ in range(2)]
-        (slope,) = torch.autograd.grad(value, p, create_graph=True)
+        (slope,) = torch.autograd.grad(loss(y, p), p, create_graph=True)
         (second,) = torch.autograd.grad(slope.square().sum(), p)
         results.append(values([*twice, slope.detach(), second]))
     np.testing.assert_array_equal(results[1][0], results[1][1])
