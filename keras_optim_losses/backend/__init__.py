@@ -8,6 +8,7 @@ Every module here offers the same functions, and knows no algorithm:
 - `dense(gradient, variable)`: it as a tensor like the weight
 - `reduced(gradients, dtypes)`: summed over the replicas of a distribution, and each row once
 - `squared_norm(gradient, dtype)`: the sum of its squares, computed in that type
+- `all_finite(gradient)`: whether it holds neither inf nor NaN
 - `Update(function, elementwise, by_rows, compiled, in_place)`: called with scalars and entries, it
   reads the variables of each entry, computes and writes them back. `function(scalars, values,
   inputs)` gives the new values; an input may be a gradient. With `by_rows` the rows without
@@ -24,8 +25,9 @@ Every module here offers the same functions, and knows no algorithm:
 - `log_likelihood(y, z, weight)`: weight · y log σ(z) + (1 − y) log σ(−z)
 - `log_softmax(x, axis, indices)`: x − log Σ exp x along an axis; with indices, as `picked` of it
 - `picked(x, indices, axis)`: the entry of x with that index along the axis, which is dropped
-- `same_bits(one, other)`: where two half-precision tensors are equal. Compilers drop a cast to a
-  half type and back, and with it the rounding, unless its bits are looked at
+- `bits(x)`: the bits of a float32 tensor as int32, of a half-precision one as int16. Compilers drop
+  a cast to a half type and back, and with it the rounding, unless its bits are looked at
+- `from_bits(bits)`: the float32 tensor of such int32 ones
 - `owned(tensors)`: tensors that may be overwritten without harm to the caller
 - `of_shape(tensor, shape)`: the tensor, or an error at run time where its shape is another
 - `is_eager(tensor)`: whether the tensor's values can be looked at now
@@ -48,9 +50,12 @@ _module = import_module(f"keras_optim_losses.backend.{_name}")
 
 Fused = _module.Fused
 Update = _module.Update
+all_finite = _module.all_finite
+bits = _module.bits
 bounded = _module.bounded
 dense = _module.dense
 extremes = _module.extremes
+from_bits = _module.from_bits
 gradient = _module.gradient
 is_eager = _module.is_eager
 key = _module.key
@@ -62,7 +67,6 @@ picked = _module.picked
 placement = _module.placement
 reduced = _module.reduced
 replicas = _module.replicas
-same_bits = _module.same_bits
 squared_norm = _module.squared_norm
 total = _module.total
 
@@ -70,9 +74,12 @@ __all__ = [
     "Fused",
     "Rows",
     "Update",
+    "all_finite",
+    "bits",
     "bounded",
     "dense",
     "extremes",
+    "from_bits",
     "gradient",
     "is_eager",
     "key",
@@ -84,7 +91,6 @@ __all__ = [
     "placement",
     "reduced",
     "replicas",
-    "same_bits",
     "squared_norm",
     "total",
 ]

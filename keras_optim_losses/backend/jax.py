@@ -39,6 +39,10 @@ def squared_norm(gradient: jax.Array, dtype: str) -> jax.Array:
     return jnp.sum(jnp.square(gradient.astype(dtype)))
 
 
+def all_finite(gradient: jax.Array) -> jax.Array:
+    return jnp.all(jnp.isfinite(gradient))
+
+
 class Update:
     def __init__(
         self,
@@ -126,10 +130,12 @@ def picked(x: jax.Array, indices: jax.Array, axis: int) -> jax.Array:
     return jnp.sum(jnp.where(here, x, 0), axis=axis)
 
 
-def same_bits(one: jax.Array, other: jax.Array) -> jax.Array:
-    return jax.lax.bitcast_convert_type(one, "int16") == jax.lax.bitcast_convert_type(
-        other, "int16"
-    )
+def bits(x: jax.Array) -> jax.Array:
+    return jax.lax.bitcast_convert_type(x, "int32" if x.dtype == "float32" else "int16")
+
+
+def from_bits(bits: jax.Array) -> jax.Array:
+    return jax.lax.bitcast_convert_type(bits, "float32")
 
 
 def owned(tensors: Sequence[jax.Array]) -> list[jax.Array]:

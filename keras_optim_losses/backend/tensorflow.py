@@ -120,6 +120,11 @@ def squared_norm(gradient: tf.Tensor | Rows, dtype: str) -> tf.Tensor:
     return 2 * tf.nn.l2_loss(tf.cast(values, dtype))
 
 
+def all_finite(gradient: tf.Tensor | Rows) -> tf.Tensor:
+    values = gradient.values if isinstance(gradient, Rows) else gradient
+    return tf.reduce_all(tf.math.is_finite(values))
+
+
 # Updates
 
 
@@ -452,8 +457,12 @@ def picked(x: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:
     return lookup(x)
 
 
-def same_bits(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    return tf.equal(tf.bitcast(one, tf.int16), tf.bitcast(other, tf.int16))
+def bits(x: tf.Tensor) -> tf.Tensor:
+    return tf.bitcast(x, tf.int32 if x.dtype == tf.float32 else tf.int16)
+
+
+def from_bits(bits: tf.Tensor) -> tf.Tensor:
+    return tf.bitcast(bits, tf.float32)
 
 
 def owned(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:

@@ -60,6 +60,11 @@ def squared_norm(gradient: torch.Tensor | Rows, dtype: str) -> torch.Tensor:
     return torch.linalg.vector_norm(values, dtype=getattr(torch, dtype)) ** 2
 
 
+def all_finite(gradient: torch.Tensor | Rows) -> torch.Tensor:
+    values = gradient.values if isinstance(gradient, Rows) else gradient
+    return torch.isfinite(values).all()
+
+
 class Update:
     def __init__(
         self,
@@ -317,8 +322,12 @@ def picked(x: torch.Tensor, indices: torch.Tensor, axis: int) -> torch.Tensor:
     return x.gather(axis, indices.long().unsqueeze(axis)).squeeze(axis)
 
 
-def same_bits(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return one.view(torch.int16) == other.view(torch.int16)
+def bits(x: torch.Tensor) -> torch.Tensor:
+    return x.view(torch.int32 if x.dtype == torch.float32 else torch.int16)
+
+
+def from_bits(bits: torch.Tensor) -> torch.Tensor:
+    return bits.view(torch.float32)
 
 
 def owned(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_optim_losses import arguments, backend
+from keras_optim_losses.optimizers.rounding import mixed, rounded
 from keras_optim_losses.optimizers.step import Step, larger
 from keras_optim_losses.registry import register
 
@@ -25,6 +26,7 @@ class _Recipe(NamedTuple):
 
     dtype: str  # in which it is computed
     weight_dtype: str
+    copied: bool = False  # has a float32 copy
     by_rows: bool = False  # rows without gradient stay as they are
     has_gradient: bool = False
     decays: bool = False
@@ -96,6 +98,13 @@ class Optimizer(keras.optimizers.Optimizer):
             does. False is exactly the dense result; rules whose rows rest without a gradient
             anyway (`SGD`, `Adagrad`) are as fast with it. Only TensorFlow makes such gradients of
             an `Embedding`; PyTorch's sparse tensors are some too, and JAX has none.
+        skip_nonfinite: whether an update whose gradients hold an inf or a NaN is left out, for all
+            weights, state and t. `skipped_updates` counts them. An accumulation cycle with such a
+            gradient is left out as a whole. False lets it through, as Keras does.
+        stochastic_rounding: whether a float16 or bfloat16 weight is rounded at random, up or down
+            as is right on the average, and has no float32 copy: a step smaller than half the
+            spacing of its numbers then moves it now and then, where rounding to the nearest would
+            never. A step that is run again is rounded as before.
         name: the optimizer's name.
 
     Raises:
@@ -125,6 +134,8 @@ class Optimizer(keras.optimizers.Optimizer):
         loss_scale_factor: float | None = None,
         gradient_accumulation_steps: int | None = None,
         lazy: bool = False,
+        skip_nonfinite: bool = False,
+        stochastic_rounding: bool = False,
         name: str | None = None,
         **unknown: Any,
     ) -> None:
@@ -173,6 +184,16 @@ class Optimizer(keras.optimizers.Optimizer):
             keras.config.set_floatx(floatx)
         self._exact_rate = exact_rate
         self.lazy = arguments.flag("lazy", lazy)
+        self.skip_nonfinite = arguments.flag("skip_nonfinite", skip_nonfinite)
+        self.stochastic_rounding = arguments.flag("stochastic_rounding", stochastic_rounding)
+        self._skipped: Any = None
+        if skip_nonfinite:
+            self._skipped = self.add_variable(
+                shape=(),
+                dtype=_dtype(self._calls),
+                aggregation="only_first_replica",
+                name="skipped_updates",
+            )
         self._no_decay: dict[str, list[str]] = {"paths": [], "patterns": []}
         # Book-keeping that neither Keras nor TensorFlow should track: it holds no state of its own.
         object.__setattr__(self, "_weights", {})
@@ -272,9 +293,12 @@ class Optimizer(keras.optimizers.Optimizer):
                 continue
             for slot in self.slots:
                 self.add_variable_from_reference(weight.variable, slot)
-            if _dtype(weight.variable) != weight.dtype:
+            if self._has_copy(weight):
                 self.add_variable_from_reference(weight.variable, "float32_copy")
         self._restored.clear()
+
+    def _has_copy(self, weight: _Weight) -> bool:
+        return _dtype(weight.variable) != weight.dtype and not self.stochastic_rounding
 
     def add_variable_from_reference(
         self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
@@ -333,7 +357,7 @@ class Optimizer(keras.optimizers.Optimizer):
             names = ["gradient_accumulator"] if self.gradient_accumulation_steps else []
             if not weight.overwritten:
                 names += [*self.slots, *(["average"] if self.use_ema else [])]
-                names += ["float32_copy"] if _dtype(weight.variable) != weight.dtype else []
+                names += ["float32_copy"] if self._has_copy(weight) else []
             shapes |= {f"{i}.{name}": tuple(weight.variable.shape) for name in names}
         return shapes
 
@@ -636,9 +660,17 @@ class Optimizer(keras.optimizers.Optimizer):
         factor = self.global_clipnorm / larger(norm, self.global_clipnorm) + (norm - norm)
         return [ops.cast(factor, _dtype(square)) for square in squares]
 
+    @property
+    def skipped_updates(self) -> Any:
+        """How many updates `skip_nonfinite` has left out: a variable, or 0 without it."""
+        return 0 if self._skipped is None else self._skipped
+
     def _step_scalars(self, dtype: str, complete: Any, count: Any) -> dict[str, Any]:
         """What all weights of a type share in this update, computed once."""
-        step = Step(self._rate(dtype), ops.cast(self.iterations + 1, dtype))
+        t = self.iterations + 1
+        if self.skip_nonfinite:
+            t = t - self._skipped
+        step = Step(self._rate(dtype), ops.cast(t, dtype))
         values = step.values | self.scalars(step)
         if self.weight_decay:
             values["decay"] = step.learning_rate * self.weight_decay
@@ -651,6 +683,8 @@ class Optimizer(keras.optimizers.Optimizer):
                 values["overwrite"] = ops.equal(step.t % self.ema_overwrite_frequency, 0)
         if count is not None:
             values |= {"complete": complete, "count": ops.cast(count, dtype)}
+        if self.stochastic_rounding:
+            values["salt"] = mixed(ops.cast(self._calls, "int32"))
         return values
 
     def _update(
@@ -677,6 +711,12 @@ class Optimizer(keras.optimizers.Optimizer):
             given = gradients
         pairs = [(gradient, weight.dtype) for gradient, weight in zip(given, weights)]
         factors = self._clip_factors(pairs, count)
+        if self.skip_nonfinite:
+            finite = functools.reduce(ops.logical_and, map(backend.all_finite, given))
+            for values in scalars.values():
+                values["finite"] = finite
+            left_out = ops.logical_and(complete, ops.logical_not(finite))
+            self._skipped.assign_add(ops.cast(left_out, self._skipped.dtype))
         for recipe, update, members in self._plan(weights, gradients, scalars):
             whole = not self.elementwise or recipe.constraint is not None
             entries: list[tuple[list[Any], list[Any]]] = []
@@ -735,7 +775,7 @@ class Optimizer(keras.optimizers.Optimizer):
     def _recipes(self, weight: _Weight, has_gradient: bool, by_rows: bool) -> list[_Recipe]:
         """How this weight is updated, in one go or two."""
         averages = self.use_ema and not weight.overwritten
-        plain = _Recipe(weight.dtype, _dtype(weight.variable))
+        plain = _Recipe(weight.dtype, _dtype(weight.variable), copied=self._has_copy(weight))
         if not has_gradient:
             return [plain._replace(averages=averages)] if averages else []
         constraint = weight.variable.constraint
@@ -751,13 +791,14 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _in_place(self, recipe: _Recipe, scalars: dict[str, Any]) -> Callable[..., Any] | None:
         """`linear` with the numbers of places: the weight, its slots, and the gradient last."""
-        plain = _Recipe(recipe.dtype, recipe.dtype, recipe.by_rows, has_gradient=True)
+        plain = _Recipe(recipe.dtype, recipe.dtype, by_rows=recipe.by_rows, has_gradient=True)
         others = (
             self.clipnorm,
             self.global_clipnorm,
             self.clipvalue,
             self.loss_scale_factor,
             self.gradient_accumulation_steps,
+            self.skip_nonfinite,
         )
         if recipe != plain or any(others) or self.linear(Step(**scalars)) is None:
             return None
@@ -774,7 +815,7 @@ class Optimizer(keras.optimizers.Optimizer):
             *(["gradient_accumulator"] if accumulates else []),
             *(self.slots if recipe.has_gradient else []),
             *(["average"] if recipe.averages else []),
-            *(["float32_copy"] if recipe.weight_dtype != recipe.dtype else []),
+            *(["float32_copy"] if recipe.copied else []),
         ]
         return [weight.state[name] for name in names]
 
@@ -785,12 +826,15 @@ class Optimizer(keras.optimizers.Optimizer):
         step = Step(**scalars)
         weight, *state = old
         after: list[Any] = []
-        if recipe.weight_dtype != recipe.dtype:
+        if recipe.copied:
             # The copy is the weight, unless somebody has assigned another value to the weight; and
             # before the first update, when it is zero still.
             copy = state.pop()
-            untouched = backend.same_bits(ops.cast(copy, recipe.weight_dtype), weight)
+            nearest = backend.bits(ops.cast(copy, recipe.weight_dtype))
+            untouched = ops.equal(nearest, backend.bits(weight))
             weight = ops.where(untouched, copy, ops.cast(weight, recipe.dtype))
+        elif recipe.weight_dtype != recipe.dtype:
+            weight = ops.cast(weight, recipe.dtype)
         before = weight
         average = state.pop() if recipe.averages else None
 
@@ -820,11 +864,21 @@ class Optimizer(keras.optimizers.Optimizer):
                 weight = ops.where(step["overwrite"], average, weight)
         if recipe.constraint is not None:
             weight = recipe.constraint(weight)
-        if recipe.weight_dtype != recipe.dtype:
+        if recipe.copied:
             after.append(weight)
+        if self.skip_nonfinite:
+            # The accumulator, which is the first where there is one, starts afresh all the same.
+            kept = slice(1 if recipe.has_gradient and self.gradient_accumulation_steps else 0, None)
+            weight = ops.where(step["finite"], weight, before)
+            after[kept] = [
+                ops.where(step["finite"], new, prior)
+                for new, prior in zip(after[kept], old[1:][kept])
+            ]
         if self.gradient_accumulation_steps:
             weight = ops.where(step["complete"], weight, before)
             after = [ops.where(step["complete"], new, prior) for new, prior in zip(after, old[1:])]
+        if recipe.weight_dtype != recipe.dtype and not recipe.copied:
+            return [rounded(weight, recipe.weight_dtype, step["salt"]), *after]
         return [ops.cast(weight, recipe.weight_dtype), *after]
 
     def stateless_apply(
@@ -877,7 +931,8 @@ class Optimizer(keras.optimizers.Optimizer):
             rounded = float(np.asarray(self._exact_rate, _dtype(self.learning_rate)))
             # The number that was given, and not its nearest float32, unless it has changed since.
             config["learning_rate"] = self._exact_rate if variable == rounded else variable
-        for name in ["lazy", *arguments.constructor_names(type(self), Optimizer)]:
+        own = ["lazy", "skip_nonfinite", "stochastic_rounding"]
+        for name in [*own, *arguments.constructor_names(type(self), Optimizer)]:
             if name not in config:
                 config[name] = getattr(self, name)
         if any(self._no_decay.values()):

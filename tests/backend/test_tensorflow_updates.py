@@ -305,3 +305,30 @@ def test_two_replicas_train_as_one_device(cls, shared):
     for one, other in zip(*results):
         # The sums over a batch are added up in another order, in each of six steps.
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_one_replica_with_a_nan_skips_the_update_of_all(sparse):
+    with mirrored().scope():
+        weight = keras.Variable(np.ones((12, 3), "float32"))
+        optimizer = optimizers.Adam(0.1, skip_nonfinite=True)
+        optimizer.build([weight])
+
+    def step(bad):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        spoilt = tf.where(tf.equal(replica, 1) & bad, np.float32("nan"), 1.0)
+        gradient = tf.fill((12, 3), spoilt)
+        if sparse:
+            gradient = tf.IndexedSlices(gradient[:2], tf.constant([1, 4]), tf.constant([12, 3]))
+        optimizer.apply([gradient], [weight])
+
+    run = tf.function(lambda bad: mirrored().run(step, args=(bad,)))
+    run(True)
+    for copy in mirrored().experimental_local_results(weight.value):
+        np.testing.assert_array_equal(copy, np.ones((12, 3)))
+    assert int(optimizer.skipped_updates.numpy()) == 1
+    run(False)
+    first, second = mirrored().experimental_local_results(weight.value)
+    np.testing.assert_array_equal(first, second)
+    assert (first.numpy()[1] < 1).all()
+    assert int(optimizer.skipped_updates.numpy()) == 1
