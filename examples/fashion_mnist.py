@@ -19,8 +19,10 @@ tenth of the training images.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,25 +78,25 @@ def tasks() -> dict[str, Task]:
 LEARNING_RATES = {"sgd": 0.1, "gradientdescent": 0.1, "momentum": 0.02, "adagrad": 0.02}
 
 
-def whole(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
-    return number
+def number(
+    kind: type, low: int, high: float = math.inf, why: str = ""
+) -> Callable[[str], int | float]:
+    """What reads a number from `low` up to, but without, `high` from the command line."""
 
+    def read(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value < high:
+            whole = ", and whole" if kind is int else ""
+            below = f", and less than {high}" if high < math.inf else ""
+            raise argparse.ArgumentTypeError(
+                f"must be {low} or more{whole}{below}{why}, not {text}"
+            )
+        return value
 
-def part(text: str) -> int:
-    number = int(text)
-    if number < 10:
-        raise argparse.ArgumentTypeError(f"must be 10 or more, for a tenth validates, not {number}")
-    return number
-
-
-def rate(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be 0 or more, not {text}")
-    return number
+    return read
 
 
 def parser() -> argparse.ArgumentParser:
@@ -104,11 +106,18 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--loss", choices=list(tasks()), default="sparse_categorical")
     parser.add_argument("--optimizer", metavar="NAME", default="Adam", help="in any case")
     parser.add_argument("--model", choices=["mlp", "cnn"], default="mlp")
-    parser.add_argument("--epochs", type=whole, default=5)
-    parser.add_argument("--batch-size", type=whole, default=64)
-    parser.add_argument("--learning-rate", type=rate, help="by default one that suits it")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=part, metavar="N", help="train on N images only")
+    parser.add_argument("--epochs", type=number(int, 1), default=5)
+    parser.add_argument("--batch-size", type=number(int, 1), default=64)
+    parser.add_argument(
+        "--learning-rate", type=number(float, 0), help="by default one that suits it"
+    )
+    parser.add_argument("--seed", type=number(int, 0, 2**32), default=0)
+    parser.add_argument(
+        "--limit",
+        type=number(int, 10, why=", for a tenth validates"),
+        metavar="N",
+        help="train on N images only",
+    )
     parser.add_argument("--data-dir", metavar="FOLDER", help="a folder with the four files")
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("out"))
     return parser
@@ -260,9 +269,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         optimizer = make_optimizer(given.optimizer, given.learning_rate)
         data = load(given.data_dir)
-        given.out.mkdir(parents=True, exist_ok=True)
-    except (ValueError, DataError, OSError) as error:
+    except (ValueError, DataError) as error:
         options.error(str(error))
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        options.error(f"--out {given.out} cannot be a folder: {error.strerror}. Name another.")
     task = tasks()[given.loss]
     keras.utils.set_random_seed(given.seed)
 
