@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_optim_losses import arguments
+
 PACKAGE = "keras_optim_losses"
 
 register = keras.saving.register_keras_serializable(package=PACKAGE)
@@ -34,7 +36,7 @@ def get(identifier: Any, kind: str, known: list[Any], base: type) -> Any:
     config: dict[str, Any] = {}
     if isinstance(identifier, dict) and "class_name" in identifier:
         name = identifier.get("registered_name") or identifier["class_name"]
-        config = identifier.get("config") or {}
+        config = arguments.configuration(identifier["class_name"], identifier.get("config") or {})
     if isinstance(name, str):
         for cls in known:
             if _plain(cls.__name__) == _plain(name):

@@ -14,3 +14,7 @@ class Rows(NamedTuple):
 
     values: Any
     indices: Any
+
+    @property
+    def dtype(self) -> Any:
+        return self.values.dtype

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from keras_optim_losses import arguments, backend
@@ -73,7 +72,8 @@ class BinaryCrossentropy(Loss):
         self.label_smoothing = arguments.number("label_smoothing", label_smoothing, "[0, 1]")
         self.axis = arguments.whole_number("axis", axis)
         weight: Any = pos_weight
-        check = arguments.optional_numbers if np.ndim(weight) else arguments.optional_number
+        several = arguments.is_sequence(weight)
+        check = arguments.optional_numbers if several else arguments.optional_number
         self.pos_weight = check("pos_weight", weight, "[0, inf)")
 
     def _matching(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:

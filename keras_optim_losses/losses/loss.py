@@ -14,27 +14,35 @@ from keras import ops
 from keras.src.backend import get_keras_mask
 
 from keras_optim_losses import arguments, backend
+from keras_optim_losses.arguments import Shape
 from keras_optim_losses.losses import tensors
 from keras_optim_losses.registry import register
 
-Shape = tuple[int | None, ...]
+REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
 
-def _agree(shape: Shape, other: Shape) -> bool:
-    """Whether two shapes can be the same; None is a size that is not known yet."""
-    return len(shape) == len(other) and all(
-        a is None or b is None or a == b for a, b in zip(shape, other)
+def _checked_dtype(dtype: Any) -> Any:
+    """`dtype` after checking that it is a float type, a policy for one, or None."""
+    try:
+        name = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
+    except (TypeError, ValueError):
+        name = None
+    if name in ("float16", "bfloat16", "float32", "float64"):
+        return dtype
+    raise ValueError(
+        f"`dtype` must be one of 'float16', 'bfloat16', 'float32', 'float64', or a policy that "
+        f"computes in one of them. Received: dtype={dtype!r}"
     )
 
 
 def _matched(tensor: Any, shape: Shape) -> Any:
     """`tensor` in that shape, with a trailing axis of 1 added or dropped; None if it differs."""
     given = tuple(tensor.shape)
-    if _agree(given, shape):
+    if arguments.agree(given, shape):
         return tensor
-    if given[-1:] == (1,) and _agree(given[:-1], shape):
+    if given[-1:] == (1,) and arguments.agree(given[:-1], shape):
         return ops.squeeze(tensor, axis=-1)
-    if shape[-1:] == (1,) and _agree(given, shape[:-1]):
+    if shape[-1:] == (1,) and arguments.agree(given, shape[:-1]):
         return ops.expand_dims(tensor, axis=-1)
     return None
 
@@ -48,7 +56,7 @@ def _matched_weight(tensor: Any, shape: Shape) -> Any:
     leading = len(given)
     while leading and given[leading - 1] == 1:
         leading -= 1
-    if not _agree(given[:leading], shape[:leading]):
+    if not arguments.agree(given[:leading], shape[:leading]):
         return None
     for _ in range(missing):
         tensor = ops.expand_dims(tensor, axis=-1)
@@ -97,6 +105,10 @@ class Loss(keras.losses.Loss):
     #: Whether `call` itself gives NaN for labels that are not valid; if not, it is done after it.
     marks_invalid_labels: bool = False
 
+    #: Whether the formula gives no finite number for a label that is not valid; then labels need
+    #: only be looked at where the loss is not finite.
+    reveals_invalid_labels: bool = False
+
     #: What valid labels are, for the error.
     label_rule: str = ""
 
@@ -105,8 +117,16 @@ class Loss(keras.losses.Loss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: Any = None,
+        **unknown: Any,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if unknown:
+            known = arguments.constructor_names(type(self), keras.losses.Loss)
+            arguments.unknown(type(self), unknown, known)
+        super().__init__(
+            name=arguments.optional_name("name", name),
+            reduction=arguments.one_of("reduction", reduction, REDUCTIONS),
+            dtype=_checked_dtype(dtype),
+        )
         self._functions: dict[bool, Any] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -127,7 +147,10 @@ class Loss(keras.losses.Loss):
         Returns:
             A tensor of the shape of `y_pred` without `axis`.
         """
-        return super().call(y_true, y_pred)
+        raise NotImplementedError(
+            f"{type(self).__name__} has no formula. Define call(self, y_true, y_pred), which "
+            f"returns one value a sample."
+        )
 
     def label_shape(self, shape: Shape) -> Shape:
         """The shape of labels for predictions of that shape; by default the same."""
@@ -196,7 +219,8 @@ class Loss(keras.losses.Loss):
 
     def _computed(self, y_true: Any, y_pred: Any, sample_weight: Any, reduced: bool) -> Any:
         mask = get_keras_mask(y_pred)
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        y_true = arguments.tensor("`y_true`", y_true)
+        y_pred = arguments.tensor("`y_pred`", y_pred)
         if not tensors.is_float(y_pred):
             y_pred = tensors.cast(y_pred, "float32")
         dtype = self._computing_dtype(y_pred)
@@ -204,9 +228,10 @@ class Loss(keras.losses.Loss):
         if tensors.dtype(y_true) in ("bool", "int8", "uint8", "int16", "uint16"):
             y_true = ops.cast(y_true, "int32")  # in which every number of classes can be compared
         shape = self._values_shape(y_pred)
-        weights = self._weights("sample_weight", sample_weight, shape, dtype)
+        weights = self._weights("`sample_weight`", sample_weight, shape, dtype)
         mask = self._weights("the mask of `y_pred`", mask, shape, "bool")
-        if backend.is_eager(y_pred):
+        eager = backend.is_eager(y_pred)
+        if eager and not self.reveals_invalid_labels:
             self._raise_if_invalid(y_true, y_pred, weights, mask)
 
         if reduced not in self._functions:
@@ -214,6 +239,8 @@ class Loss(keras.losses.Loss):
             axis = self.axis if self.samplewise else None
             self._functions[reduced] = backend.Fused(self._weighted, finish, axis)
         result = self._functions[reduced](y_true, y_pred, weights, mask)
+        if eager and self.reveals_invalid_labels and not bool(ops.all(ops.isfinite(result))):
+            self._raise_if_invalid(y_true, y_pred, weights, mask)
         # A replica of a distribution adds its part to a mean over all of them.
         if reduced and self.reduction not in (None, "none", "sum") and backend.replicas() > 1:
             result = result / ops.cast(backend.replicas(), result.dtype)
@@ -258,11 +285,12 @@ class Loss(keras.losses.Loss):
             y_true = ops.where(kept, y_true, ops.zeros_like(y_true))
             y_pred = ops.where(ops.expand_dims(used, axis), y_pred, ops.full_like(y_pred, 0.5))
         values = self.call(y_true, self.prepared(y_pred, dtype))
-        if not _agree(tuple(values.shape), self._values_shape(y_pred)):
+        given = tuple(values.shape) if hasattr(values, "shape") else None
+        if given is None or not arguments.agree(given, self._values_shape(y_pred)):
             raise ValueError(
                 f"`{type(self).__name__}.call` must reduce axis {self.axis} of `y_pred`, of shape "
-                f"{tuple(y_pred.shape)}, and no other. Received values of shape "
-                f"{tuple(values.shape)}."
+                f"{tuple(y_pred.shape)}, and no other. Received: "
+                f"{type(values).__name__ if given is None else f'values of shape {given}'}"
             )
         valid = None if self.marks_invalid_labels else self.unchecked_labels(y_true, y_pred)
         if valid is not None:
@@ -302,12 +330,12 @@ class Loss(keras.losses.Loss):
     def _weights(name: str, given: Any, shape: Shape, dtype: str) -> Any:
         if given is None:
             return None
-        weights = _matched_weight(ops.cast(ops.convert_to_tensor(given), dtype), shape)
+        tensor = arguments.tensor(name, given)
+        weights = _matched_weight(ops.cast(tensor, dtype), shape)
         if weights is None:
             raise ValueError(
-                f"{name if ' ' in name else f'`{name}`'} must have the shape {shape} of the loss, "
-                f"one value a sample, or leave out trailing axes. Received shape "
-                f"{tuple(ops.shape(given))}."
+                f"{name} must have the shape {shape} of the loss, one value a sample, or leave out "
+                f"trailing axes. Received shape {tuple(tensor.shape)}."
             )
         return weights
 
@@ -368,7 +396,12 @@ class Loss(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """Everything that was configured, as plain Python values."""
         names = [*arguments.constructor_names(type(self), Loss), "reduction", "name", "dtype"]
-        return {name: getattr(self, name) for name in names}
+        return arguments.kept(self, names)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Loss:
+        """Make a loss from `get_config()`."""
+        return cls(**arguments.configuration(cls.__name__, config))
 
 
 def made(cls: type[Loss], **given: Any) -> Loss:
@@ -378,9 +411,12 @@ def made(cls: type[Loss], **given: Any) -> Loss:
         cls: the class.
         **given: its arguments; sequences may be lists or arrays.
     """
-    plain = {k: tuple(v) if np.ndim(v) else v for k, v in given.items()}
+    plain = {k: tuple(v) if arguments.is_sequence(v) else v for k, v in given.items()}
     key: Any = cls
-    return _made(key, keras.config.floatx(), tuple(plain.items()))
+    try:
+        return _made(key, keras.config.floatx(), tuple(plain.items()))
+    except TypeError:  # not hashable: no argument that is valid, which the constructor says better
+        return cls(**given)
 
 
 @functools.lru_cache(maxsize=64)

@@ -26,7 +26,8 @@ class MeanSquaredError(Loss):
     Shapes: `y_true` and `y_pred` the same, (batch, …, values); (batch,) counts as (batch, 1).
 
     Raises:
-        ValueError: an argument is outside its range; shapes do not match.
+        ValueError: an argument is outside its range; shapes do not match; in an eager call, a label
+            is NaN or infinite. A compiled call is NaN or infinite for such a label.
 
     Where others differ: Keras lets (batch, 3) against (batch, 1), and other shapes, broadcast, and
     sums in `dtype`. torch's `mse_loss` is the mean over all entries, the same number.
@@ -40,8 +41,20 @@ class MeanSquaredError(Loss):
 
     samplewise = True
 
+    marks_invalid_labels = True
+    reveals_invalid_labels = True
+
+    label_rule = (
+        "Labels of MeanSquaredError must be finite. Leave samples without a label out, or give "
+        "them a `sample_weight` of 0."
+    )
+
     def _matching(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         return super()._matching(y_true, predictions.one_a_sample(y_pred))
+
+    def valid_labels(self, y_true: Any, y_pred: Any) -> Any:
+        """See `Loss.valid_labels`."""
+        return ops.isfinite(y_true) if tensors.is_float(y_true) else None
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_optim_losses import arguments, backend
+from keras_optim_losses.optimizers import checks
 from keras_optim_losses.optimizers.rounding import mixed, rounded
 from keras_optim_losses.optimizers.step import Step, larger
 from keras_optim_losses.registry import register
@@ -48,16 +49,11 @@ class _Weight:
         return getattr(self.variable, "overwrite_with_gradient", False)
 
 
-def _dtype(variable: Any) -> str:
-    return keras.backend.standardize_dtype(variable.dtype)
-
-
 def _at_least_float32(dtype: str) -> str:
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
-def _path(variable: Any) -> str:
-    return getattr(variable, "path", variable.name)
+_dtype, _path = checks.dtype, checks.path
 
 
 @register
@@ -141,14 +137,21 @@ class Optimizer(keras.optimizers.Optimizer):
     ) -> None:
         if unknown:
             known = [*arguments.constructor_names(type(self), Optimizer), *self._shared_names()]
+            arguments.unknown(type(self), unknown, known)
+        learning_rate = arguments.rate("learning_rate", learning_rate)
+        exact_rate = None if callable(learning_rate) else learning_rate
+        clips = {
+            "clipnorm": arguments.optional_number("clipnorm", clipnorm, "(0, inf)"),
+            "clipvalue": arguments.optional_number("clipvalue", clipvalue, "(0, inf)"),
+            "global_clipnorm": arguments.optional_number(
+                "global_clipnorm", global_clipnorm, "(0, inf)"
+            ),
+        }
+        if len([limit for limit in clips.values() if limit is not None]) > 1:
+            received = ", ".join(f"{name}={limit}" for name, limit in clips.items())
             raise ValueError(
-                f"{type(self).__name__} has no argument {', '.join(map(repr, unknown))}. "
-                f"Its arguments are: {', '.join(dict.fromkeys(known))}."
+                f"Of the limits that clip a gradient only one can be set. Received: {received}"
             )
-        exact_rate = None
-        if not callable(learning_rate):
-            learning_rate = arguments.number("learning_rate", learning_rate, "[0, inf)")
-            exact_rate = learning_rate
         steps = arguments.optional_whole_number(
             "gradient_accumulation_steps", gradient_accumulation_steps, at_least=1
         )
@@ -164,11 +167,7 @@ class Optimizer(keras.optimizers.Optimizer):
             super().__init__(
                 learning_rate=learning_rate,
                 weight_decay=arguments.optional_number("weight_decay", weight_decay, "[0, inf)"),
-                clipnorm=arguments.optional_number("clipnorm", clipnorm, "(0, inf)"),
-                clipvalue=arguments.optional_number("clipvalue", clipvalue, "(0, inf)"),
-                global_clipnorm=arguments.optional_number(
-                    "global_clipnorm", global_clipnorm, "(0, inf)"
-                ),
+                **clips,
                 use_ema=arguments.flag("use_ema", use_ema),
                 ema_momentum=arguments.number("ema_momentum", ema_momentum, "[0, 1]"),
                 ema_overwrite_frequency=arguments.optional_whole_number(
@@ -178,7 +177,7 @@ class Optimizer(keras.optimizers.Optimizer):
                     "loss_scale_factor", loss_scale_factor, "(0, inf)"
                 ),
                 gradient_accumulation_steps=None if steps == 1 else steps,
-                name=name,
+                name=arguments.optional_name("name", name),
             )
         finally:
             keras.config.set_floatx(floatx)
@@ -265,19 +264,22 @@ class Optimizer(keras.optimizers.Optimizer):
         """Make the state for these weights. Again with the same weights, it changes nothing.
 
         Raises:
-            ValueError: the optimizer belongs to other weights already, or state that was loaded
-                before does not fit these.
+            ValueError: the optimizer belongs to other weights already, these are none that can be
+                trained, or state that was loaded before does not fit them.
         """
-        variables = list(variables)
+        variables = arguments.listed("variables", variables, "weights")
+        if not self.built:
+            checks.trainable(variables)
+            checks.once(variables)
         keys = [backend.key(variable) for variable in variables]
         if self.built:
             if set(keys) != set(self._weights):
                 raise ValueError(
                     f"This {type(self).__name__} was built for {len(self._weights)} other weights, "
-                    f"and cannot be built again for these {len(keys)}. Make a new optimizer for "
-                    f"another model, or for another set of trainable weights."
+                    f"and cannot be built again for these {len(keys)}. {checks.ANOTHER}"
                 )
             return
+        checks.slots(self)
         self._weights.clear()
         paths = [_path(variable) for variable in variables]
         for key, variable in zip(keys, variables):
@@ -390,7 +392,8 @@ class Optimizer(keras.optimizers.Optimizer):
         """Take all state from `store`; before `build`, keep it until then.
 
         Raises:
-            ValueError: the state is that of another optimizer or other weights. Nothing is changed.
+            ValueError: the state is damaged, or that of another optimizer or other weights. Nothing
+                is changed.
         """
         names = set(store.keys())
         if not names:
@@ -405,6 +408,7 @@ class Optimizer(keras.optimizers.Optimizer):
                 "be checked. Compile after loading the weights to start with fresh state."
             )
         saved = {name: np.asarray(store[name]) for name in names}
+        checks.saved(saved)
         # An optimizer that was saved before its first step has no more than a count of zero.
         if any(name[0].isdigit() for name in names) or saved["iteration"] > 0:
             if self.built:
@@ -425,6 +429,7 @@ class Optimizer(keras.optimizers.Optimizer):
             raise ValueError(
                 "`set_weights` needs the optimizer's state: call build(model.trainable_variables)."
             )
+        weights = arguments.listed("weights", weights, "arrays, one for each of `variables`")
         shapes = [tuple(variable.shape) for variable in self.variables]
         given = [tuple(np.shape(weight)) for weight in weights]
         if shapes != given:
@@ -445,15 +450,30 @@ class Optimizer(keras.optimizers.Optimizer):
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         exact_rate = None
+        if not ops.is_tensor(value):
+            value = arguments.rate("learning_rate", value)
+        elif tuple(value.shape) != ():
+            raise ValueError(
+                f"`learning_rate` must be a scalar. Received: a tensor of shape "
+                f"{tuple(value.shape)}"
+            )
         if not callable(value):
-            if not ops.is_tensor(value):
-                value = arguments.number("learning_rate", value, "[0, inf)")
+            if not isinstance(self._learning_rate, keras.Variable):
+                raise ValueError(
+                    "`learning_rate` cannot be set to a number where a schedule or a function "
+                    f"gives it. Received: learning_rate={value!r}. Set it to another schedule or "
+                    "function, or make an optimizer with a number."
+                )
             exact_rate = value if isinstance(value, float) else self._exact_rate
         keras.optimizers.Optimizer.learning_rate.fset(self, value)
         self._exact_rate = exact_rate
 
     def _rate(self, dtype: str) -> Any:
-        rate = ops.convert_to_tensor(self.learning_rate)
+        rate = arguments.tensor("What `learning_rate` gives", self.learning_rate)
+        if tuple(rate.shape) != ():
+            raise ValueError(
+                f"What `learning_rate` gives must be a scalar. Received: shape {tuple(rate.shape)}"
+            )
         rate_dtype = keras.backend.standardize_dtype(rate.dtype)
         cast = ops.cast(rate, dtype)
         if rate_dtype == dtype or self._exact_rate is None:
@@ -474,17 +494,24 @@ class Optimizer(keras.optimizers.Optimizer):
                 are left out, on every backend.
 
         Raises:
-            ValueError: the optimizer is built already.
+            ValueError: the optimizer is built already, or these are no weights or no expressions.
         """
         if self.built:
             raise ValueError(
                 "`exclude_from_weight_decay` must be called before the optimizer is built, that is "
                 "before the first training step."
             )
-        self._no_decay = {
-            "paths": [_path(variable) for variable in var_list or ()],
-            "patterns": list(var_names or ()),
-        }
+        given = [] if var_list is None else arguments.listed("var_list", var_list, "weights")
+        names = [] if var_names is None else arguments.listed("var_names", var_names, "expressions")
+        checks.trainable(given)
+        for pattern in names:
+            try:
+                re.compile(pattern)
+            except (TypeError, re.error) as error:
+                raise ValueError(
+                    f"`var_names` must hold regular expressions. Received: {pattern!r} ({error})"
+                ) from error
+        self._no_decay = {"paths": [_path(variable) for variable in given], "patterns": names}
 
     def _excluded(self, variable: Any, paths: list[str]) -> bool:
         """Whether a weight does not decay; `paths` are those of all weights."""
@@ -500,6 +527,22 @@ class Optimizer(keras.optimizers.Optimizer):
 
     # One update
 
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
+        """`apply` for pairs of a gradient and its weight, as in `tf.keras`.
+
+        Returns:
+            The count of calls.
+        """
+        pairs = arguments.listed("grads_and_vars", grads_and_vars, "pairs (gradient, weight)")
+        wrong = [pair for pair in pairs if not isinstance(pair, (tuple, list)) or len(pair) != 2]
+        if wrong:
+            raise ValueError(
+                f"`grads_and_vars` must hold pairs (gradient, weight), as zip(grads, weights) "
+                f"makes. Received: {type(wrong[0]).__name__} among them"
+            )
+        self.apply([gradient for gradient, _ in pairs], [weight for _, weight in pairs])
+        return self._calls
+
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
         """Update the weights by their gradients.
 
@@ -512,7 +555,7 @@ class Optimizer(keras.optimizers.Optimizer):
             ValueError: gradients and weights do not match in number or shape, or a weight is
                 unknown. Nothing is changed.
         """
-        grads = list(grads)
+        grads = arguments.listed("grads", grads, "gradients, one for each weight")
         if not grads:
             return
         if trainable_variables is None and not self.built:
@@ -523,7 +566,7 @@ class Optimizer(keras.optimizers.Optimizer):
         if trainable_variables is None:
             variables = [weight.variable for weight in self._weights.values()]
         else:
-            variables = list(trainable_variables)
+            variables = arguments.listed("trainable_variables", trainable_variables, "weights")
         pairs = self._checked(grads, variables)
         with keras.name_scope(self.name):
             if not self.built:
@@ -547,6 +590,9 @@ class Optimizer(keras.optimizers.Optimizer):
         if self.built:
             for variable in variables:
                 self._weight_of(variable)
+        else:
+            checks.trainable(variables)
+        checks.once(variables)
         missing = [_path(v) for gradient, v in zip(grads, variables) if gradient is None]
         if len(missing) == len(grads):
             raise ValueError(
@@ -558,30 +604,15 @@ class Optimizer(keras.optimizers.Optimizer):
                 f"loss depend on them?",
                 stacklevel=3,
             )
-        pairs = [(backend.gradient(g), v) for g, v in zip(grads, variables) if g is not None]
-        for gradient, variable in pairs:
-            expected = tuple(variable.shape)
-            by_rows = isinstance(gradient, backend.Rows)
-            shape = (None, *gradient.values.shape[1:]) if by_rows else tuple(gradient.shape)
-            agree = (
-                shape == expected
-                or len(shape) == len(expected)
-                and all(size is None or size == wanted for size, wanted in zip(shape, expected))
-            )
-            if not agree:
-                raise ValueError(
-                    f"A gradient must have the shape of its weight. Received shape {shape} for "
-                    f"{_path(variable)} of shape {expected}."
-                )
-        return pairs
+        return [(checks.gradient(g, v), v) for g, v in zip(grads, variables) if g is not None]
 
     def _weight_of(self, variable: Any) -> _Weight:
         weight = self._weights.get(backend.key(variable))
         if weight is None:
+            checks.trainable([variable])
             raise ValueError(
                 f"Unknown weight {_path(variable)}: this {type(self).__name__} was built for "
-                f"{len(self._weights)} others. Make a new optimizer for another model, or for "
-                f"another set of trainable weights."
+                f"{len(self._weights)} others. {checks.ANOTHER}"
             )
         return weight
 
@@ -854,7 +885,7 @@ class Optimizer(keras.optimizers.Optimizer):
                 # w ← w − ηλw
                 weight = weight - step["decay"] * weight
             result = self.rule(step, weight, gradient, *state)
-            weight, *slots = result if state else (result,)
+            weight, *slots = checks.result(self, result, weight, state)
             after += slots
         if recipe.averages:
             # a ← μa + (1 − μ)w
@@ -893,18 +924,40 @@ class Optimizer(keras.optimizers.Optimizer):
             optimizer_variables: tensors for `variables`.
             grads: gradients, one for each weight.
             trainable_variables: tensors for the weights.
+
+        Raises:
+            ValueError: the optimizer is not built, or number or shapes of what is given are not
+                those of its weights and state.
         """
+        if not self.built:
+            raise ValueError(
+                "`stateless_apply` needs the optimizer's state: call "
+                "build(model.trainable_variables) first."
+            )
+        weights = [weight.variable for weight in self._weights.values()]
+        checks.like("trainable_variables", trainable_variables, weights)
+        checks.like("optimizer_variables", optimizer_variables, self.variables)
         return super().stateless_apply(
             backend.owned(optimizer_variables), grads, backend.owned(trainable_variables)
         )
 
     def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
-        """With `use_ema`, set the weights to their average. `fit` calls it at its end."""
+        """With `use_ema`, set the weights to their average. `fit` calls it at its end.
+
+        Raises:
+            ValueError: none of these weights is the optimizer's: on JAX, whose compiled step sees
+                no more than arrays, it comes to light here that a model has trained with the
+                optimizer of another.
+        """
+        variables = list(var_list)
+        known = [v for v in variables if backend.key(v) in self._weights]
+        if self.built and variables and not known:
+            self._weight_of(variables[0])
         if not self.use_ema:
             return
         entries = [
             ((variable, self._weight_of(variable).state["average"]), ())
-            for variable in var_list
+            for variable in known
             if "average" in self._weight_of(variable).state
         ]
 
@@ -932,9 +985,8 @@ class Optimizer(keras.optimizers.Optimizer):
             # The number that was given, and not its nearest float32, unless it has changed since.
             config["learning_rate"] = self._exact_rate if variable == rounded else variable
         own = ["lazy", "skip_nonfinite", "stochastic_rounding"]
-        for name in [*own, *arguments.constructor_names(type(self), Optimizer)]:
-            if name not in config:
-                config[name] = getattr(self, name)
+        own += arguments.constructor_names(type(self), Optimizer)
+        config |= arguments.kept(self, [name for name in own if name not in config])
         if any(self._no_decay.values()):
             config["exclude_from_weight_decay"] = {k: list(v) for k, v in self._no_decay.items()}
         return config
@@ -944,9 +996,13 @@ class Optimizer(keras.optimizers.Optimizer):
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Optimizer:
         """Make an optimizer from `get_config()`."""
-        config = dict(config)
-        excluded = config.pop("exclude_from_weight_decay", None)
+        config = arguments.configuration(cls.__name__, config)
+        excluded = config.pop("exclude_from_weight_decay", None) or {}
+        if not isinstance(excluded, Mapping) or not set(excluded) <= {"paths", "patterns"}:
+            raise ValueError(
+                f"`exclude_from_weight_decay` in a configuration must be a dictionary of `paths` "
+                f"and `patterns`. Received: {excluded!r}"
+            )
         optimizer = super().from_config(config, custom_objects=custom_objects)
-        if excluded:
-            optimizer._no_decay = {name: list(values) for name, values in excluded.items()}
+        optimizer._no_decay |= {name: list(values) for name, values in excluded.items()}
         return optimizer
