@@ -19,6 +19,10 @@ from keras_optim_losses.optimizers.rounding import mixed, rounded
 from keras_optim_losses.optimizers.step import Step, larger
 from keras_optim_losses.registry import register
 
+#: Where the count of calls ends: a 32-bit counter, as JAX and PyTorch have, holds one more, and an
+#: update looks one ahead.
+LAST_CALL = 2**31 - 2
+
 LearningRate = Union[float, Callable[[], Any], "keras.optimizers.schedules.LearningRateSchedule"]
 
 
@@ -578,7 +582,20 @@ class Optimizer(keras.optimizers.Optimizer):
             pairs = [(gradient, weight) for gradient, weight in pairs if not weight.overwritten]
             if pairs:
                 self._accumulate_and_update(pairs)
-        self._calls.assign_add(1)
+        self._count(1)
+
+    def _count(self, calls: Any) -> None:
+        """Count calls of `apply`, up to `LAST_CALL`.
+
+        There the count steps back by a cycle, so that accumulation and overwriting, which go by its
+        remainders, stay in time. All else has long converged: 1 − βᵗ is 1.
+        """
+        cycle = self.gradient_accumulation_steps or 1
+        updates = self.ema_overwrite_frequency or 1
+        if cycle * updates <= LAST_CALL:  # otherwise the weights are never overwritten
+            cycle *= updates
+        full = self._calls > LAST_CALL - calls
+        self._calls.assign_add(calls - cycle * ops.cast(full, self._calls.dtype))
 
     def _checked(self, grads: list[Any], variables: list[Any]) -> list[tuple[Any, Any]]:
         """Gradients with their weights, where there is a gradient."""
@@ -667,7 +684,7 @@ class Optimizer(keras.optimizers.Optimizer):
         complete = ops.greater(waiting, 0)
         weights = [weight for weight in self._weights.values() if not weight.overwritten]
         self._update(weights, None, complete, ops.maximum(waiting, 1))
-        self._calls.assign_add(ops.where(complete, steps - waiting, ops.zeros_like(waiting)))
+        self._count(ops.where(complete, steps - waiting, ops.zeros_like(waiting)))
 
     def _clip_factors(self, gradients: list[tuple[Any, str]], count: Any) -> list[Any]:
         """By what each gradient is multiplied so that norms are held; nothing without a limit.
@@ -711,7 +728,9 @@ class Optimizer(keras.optimizers.Optimizer):
             values["average_kept"] = self.ema_momentum * (1 - first)
             values["average_new"] = (1 - self.ema_momentum) * (1 - first) + first
             if self.ema_overwrite_frequency:
-                values["overwrite"] = ops.equal(step.t % self.ema_overwrite_frequency, 0)
+                # By the integer: as a float32, t is even from 2²⁴ on.
+                updates = (self.iterations + 1) % self.ema_overwrite_frequency
+                values["overwrite"] = ops.equal(updates, 0)
         if count is not None:
             values |= {"complete": complete, "count": ops.cast(count, dtype)}
         if self.stochastic_rounding:

@@ -21,7 +21,8 @@ class Step:
 
     Args:
         learning_rate: η, a scalar tensor.
-        t: the number of this update, counted from 1, a scalar tensor.
+        t: the number of this update, counted from 1, a scalar tensor. The count of calls ends at
+            2³¹ − 2; by then 1 − βᵗ is 1 for every β up to 1 − 1e-8.
         **others: further scalars by name.
     """
 
