@@ -163,14 +163,15 @@ def tensor(name: str, value: Any, convert: Callable[[Any], Any] = ops.convert_to
             f"{name} must be a tensor of numbers, or an array or list that can be one. Received: "
             f"{type(value).__name__} ({reason})"
         ) from error
-    if not _is_real(made.dtype):
+    if not is_real(made.dtype):
         dtype = keras.backend.standardize_dtype(made.dtype)
         raise ValueError(f"{name} must be a tensor of real numbers. Received: dtype {dtype}")
     return made
 
 
 @functools.lru_cache
-def _is_real(dtype: Any) -> bool:
+def is_real(dtype: Any) -> bool:
+    """Whether a tensor's type, by the backend or by name, is one of real numbers."""
     name = keras.backend.standardize_dtype(dtype)
     return name.startswith(("float", "bfloat", "int", "uint", "bool"))
 

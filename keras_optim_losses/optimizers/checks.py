@@ -58,8 +58,13 @@ def once(variables: Sequence[Any]) -> None:
 
 def gradient(given: Any, variable: Any) -> Any:
     """A gradient as `backend.gradient` makes it, of the shape of its weight."""
-    made = arguments.tensor(f"The gradient of {path(variable)}", given, backend.gradient)
     expected = tuple(variable.shape)
+    if ops.is_tensor(given) and arguments.is_real(given.dtype):
+        made = backend.gradient(given)
+        if not isinstance(made, backend.Rows) and tuple(made.shape) == expected:
+            return made  # for hundreds of small weights the rest would take longer than the update
+    else:
+        made = arguments.tensor(f"The gradient of {path(variable)}", given, backend.gradient)
     by_rows = isinstance(made, backend.Rows)
     shape = (None, *made.values.shape[1:]) if by_rows else tuple(made.shape)
     if not arguments.agree(shape, expected):
