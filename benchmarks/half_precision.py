@@ -16,10 +16,10 @@ import keras
 from harness import Table, arguments, header, write
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from fashion_mnist import compile_model, make_model, make_optimizer, tasks  # noqa: E402
-from fashion_mnist_data import load, read_subset  # noqa: E402
+from fashion_mnist import compile_model, make_model, make_optimizer, tasks
+from fashion_mnist_data import load, read_subset
 
-from keras_optim_losses import optimizers  # noqa: E402
+from keras_optim_losses import optimizers
 
 POLICIES = ["float32", "bfloat16", "mixed_bfloat16", "mixed_float16"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -169,7 +168,6 @@ def tensor(name: str, value: Any, convert: Callable[[Any], Any] = ops.convert_to
     return made
 
 
-@functools.lru_cache
 def is_real(dtype: Any) -> bool:
     """Whether a tensor's type, by the backend or by name, is one of real numbers."""
     name = keras.backend.standardize_dtype(dtype)
