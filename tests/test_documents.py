@@ -29,7 +29,11 @@ def test_examples_in_docstrings(name):
 
 
 def test_every_exported_class_and_function_has_an_example():
-    for module in (keras_optim_losses.optimizers, keras_optim_losses.losses):
+    for module in (
+        keras_optim_losses.optimizers,
+        keras_optim_losses.losses,
+        keras_optim_losses.callbacks,
+    ):
         for name in module.__all__:
             if name not in ("Optimizer", "Loss"):  # which are shown by a subclass
                 assert ">>>" in getattr(module, name).__doc__, name

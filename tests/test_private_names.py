@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from keras.src.backend import get_keras_mask
+from keras.src.random.seed_generator import global_seed_generator
 
 from keras_optim_losses import losses, optimizers
 from tests.models import compiled, train
@@ -52,6 +53,12 @@ def test_the_mask_is_where_it_is_looked_for():
     layer = keras.layers.Masking()
     y_pred = layer(keras.ops.convert_to_tensor(np.array([[[1.0], [0.0]]], "float32")))
     np.testing.assert_array_equal(np.asarray(get_keras_mask(y_pred)), [[True, False]])
+
+
+def test_the_global_seed_is_a_variable_that_moves_with_each_draw():
+    before = np.asarray(global_seed_generator().state)
+    keras.random.uniform(())
+    assert (np.asarray(global_seed_generator().state) != before).any()
 
 
 def test_the_model_calls_what_the_optimizer_overrides():

@@ -32,6 +32,7 @@ Every module here offers the same functions, and knows no algorithm:
 - `of_shape(tensor, shape)`: the tensor, or an error at run time where its shape is another
 - `is_eager(tensor)`: whether the tensor's values can be looked at now
 - `replicas()`: over how many replicas a mean loss is summed
+- `random_state_kept()`: a context that leaves the backend's own random state as it was
 """
 
 from importlib import import_module
@@ -65,6 +66,7 @@ of_shape = _module.of_shape
 owned = _module.owned
 picked = _module.picked
 placement = _module.placement
+random_state_kept = _module.random_state_kept
 reduced = _module.reduced
 replicas = _module.replicas
 squared_norm = _module.squared_norm
@@ -89,6 +91,7 @@ __all__ = [
     "owned",
     "picked",
     "placement",
+    "random_state_kept",
     "reduced",
     "replicas",
     "squared_norm",

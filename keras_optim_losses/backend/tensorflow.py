@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from keras_optim_losses.backend.rows import Rows
 
@@ -40,7 +41,9 @@ def placement(variable: Any) -> Iterator[None]:
     if strategy is None:
         yield None
     else:
-        with strategy.extended.colocate_vars_with(native):
+        inside = tf.distribute.get_strategy() is strategy
+        scope = contextlib.nullcontext() if inside else strategy.scope()
+        with scope, strategy.extended.colocate_vars_with(native):
             yield None
 
 
@@ -465,8 +468,8 @@ def from_bits(bits: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(bits, tf.float32)
 
 
-def owned(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    return list(tensors)
+def owned(tensors: Sequence[Any]) -> list[tf.Tensor]:
+    return [tf.convert_to_tensor(tensor) for tensor in tensors]  # variables are read now
 
 
 def of_shape(tensor: tf.Tensor, shape: Sequence[Any]) -> tf.Tensor:
@@ -484,3 +487,16 @@ def is_eager(tensor: Any) -> bool:
 
 def replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+@contextlib.contextmanager
+def random_state_kept() -> Iterator[None]:
+    # From this, eager operations and data sets without a seed of their own draw one. Not public,
+    # and not there before `tf.random.set_seed`; then there is nothing that could be repeated.
+    generator = getattr(context.context(), "_rng", None)
+    state = generator and generator.getstate()
+    try:
+        yield
+    finally:
+        if generator:
+            generator.setstate(state)

@@ -345,3 +345,7 @@ def is_eager(tensor: Any) -> bool:
 
 def replicas() -> int:
     return 1
+
+
+def random_state_kept() -> contextlib.AbstractContextManager[None]:
+    return torch.random.fork_rng(range(torch.cuda.device_count()))

@@ -15,6 +15,7 @@ from keras import ops
 
 from keras_optim_losses import arguments, backend
 from keras_optim_losses.optimizers import checks
+from keras_optim_losses.optimizers.norms import Norms
 from keras_optim_losses.optimizers.rounding import mixed, rounded
 from keras_optim_losses.optimizers.step import Step, larger
 from keras_optim_losses.registry import register
@@ -51,6 +52,25 @@ class _Weight:
     @property
     def overwritten(self) -> bool:
         return getattr(self.variable, "overwrite_with_gradient", False)
+
+    @property
+    def value(self) -> Any:
+        """The weight as it is now, in the type in which it is computed."""
+        value = ops.convert_to_tensor(self.variable)
+        if "float32_copy" in self.state:
+            return _unrounded(value, ops.convert_to_tensor(self.state["float32_copy"]))
+        return ops.cast(value, self.dtype)
+
+
+def _unrounded(weight: Any, copy: Any) -> Any:
+    """A half-precision weight with the digits of its float32 copy.
+
+    The copy is the weight, unless somebody has assigned another value to the weight; and before the
+    first update, when it is zero still.
+    """
+    nearest = backend.bits(ops.cast(copy, checks.dtype(weight)))
+    untouched = ops.equal(nearest, backend.bits(weight))
+    return ops.where(untouched, copy, ops.cast(weight, checks.dtype(copy)))
 
 
 def _at_least_float32(dtype: str) -> str:
@@ -110,8 +130,9 @@ class Optimizer(keras.optimizers.Optimizer):
     Raises:
         ValueError: an argument is outside its range, or unknown.
 
-    Where Keras differs: it computes in the weight's own type, averages with every call also while
-    it accumulates, and forgets `exclude_from_weight_decay` when saved.
+    Where others differ: Keras computes in the weight's own type, averages with every call also
+    while it accumulates, and forgets `exclude_from_weight_decay` when saved. torch has no common
+    base with arguments; what is an argument here is a transformation of gradients in optax.
     """
 
     #: Promises that entry i of what `rule` returns depends on entry i of what it is given only.
@@ -202,6 +223,7 @@ class Optimizer(keras.optimizers.Optimizer):
         object.__setattr__(self, "_weights", {})
         object.__setattr__(self, "_restored", {})
         object.__setattr__(self, "_updates", {})
+        object.__setattr__(self, "_norms", None)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # An update that has been compiled holds the hyperparameters as constants.
@@ -257,8 +279,8 @@ class Optimizer(keras.optimizers.Optimizer):
         PyTorch carries them out in place, for all weights at once. They must say what `rule` says.
 
         Returns:
-            Steps (target, a, source, b) in their order, each of which is target ← a·target +
-            b·source; names are those of `slots`, `"weight"` and `"gradient"`.
+            Steps `(target, a, source, b)` in their order, each of which is
+            `target ← a·target + b·source`; names are those of `slots`, `"weight"` and `"gradient"`.
         """
         return None
 
@@ -302,6 +324,7 @@ class Optimizer(keras.optimizers.Optimizer):
             if self._has_copy(weight):
                 self.add_variable_from_reference(weight.variable, "float32_copy")
         self._restored.clear()
+        self.measure(self._norms)
 
     def _has_copy(self, weight: _Weight) -> bool:
         return _dtype(weight.variable) != weight.dtype and not self.stochastic_rounding
@@ -340,6 +363,29 @@ class Optimizer(keras.optimizers.Optimizer):
             )
         return weight.state[name]
 
+    def measure(self, norms: Norms | None) -> None:
+        """Measure gradients and updates from now on; with None, no more.
+
+        A training step that is compiled already has to be compiled again.
+
+        Args:
+            norms: takes the sums. It is no part of what is saved.
+        """
+        object.__setattr__(self, "_norms", norms)
+        if norms is not None and self.built:
+            norms.build([w for w in self._weights.values() if not w.overwritten])
+
+    @property
+    def norms(self) -> Norms | None:
+        """What `measure` was given last."""
+        return self._norms
+
+    @property
+    def variables(self) -> list[Any]:
+        """All state, and what `measure` fills: a compiled step on JAX must return it too."""
+        sums = None if self._norms is None else self._norms.variable
+        return super().variables + ([] if sums is None else [sums])
+
     @property
     def _calls(self) -> Any:
         # Keras counts calls of `apply` here and nowhere else; its public `iterations` are updates.
@@ -353,7 +399,7 @@ class Optimizer(keras.optimizers.Optimizer):
         for i, weight in enumerate(self._weights.values()):
             named |= {f"{i}.{slot}": variable for slot, variable in weight.state.items()}
         known = {id(variable) for variable in named.values()}
-        others = [variable for variable in self.variables if id(variable) not in known]
+        others = [variable for variable in super().variables if id(variable) not in known]
         return named | {f"variable.{i}": variable for i, variable in enumerate(others)}
 
     def _state_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -761,12 +807,18 @@ class Optimizer(keras.optimizers.Optimizer):
             given = gradients
         pairs = [(gradient, weight.dtype) for gradient, weight in zip(given, weights)]
         factors = self._clip_factors(pairs, count)
+        made = complete
         if self.skip_nonfinite:
             finite = functools.reduce(ops.logical_and, map(backend.all_finite, given))
             for values in scalars.values():
                 values["finite"] = finite
             left_out = ops.logical_and(complete, ops.logical_not(finite))
             self._skipped.assign_add(ops.cast(left_out, self._skipped.dtype))
+            made = ops.logical_and(complete, finite)
+        before = None
+        if self._norms is not None:
+            divisor = count if count is not None else self.loss_scale_factor or 1.0
+            before = self._norms.before(dict(zip(map(id, weights), given)), divisor)
         for recipe, update, members in self._plan(weights, gradients, scalars):
             whole = not self.elementwise or recipe.constraint is not None
             entries: list[tuple[list[Any], list[Any]]] = []
@@ -779,6 +831,8 @@ class Optimizer(keras.optimizers.Optimizer):
                     inputs = [backend.dense(inputs[0], variables[0])]
                 entries.append((variables, inputs + factors[i : i + 1]))
             update(scalars[recipe.dtype], entries)
+        if before is not None:
+            self._norms.after(before, made)
 
     def _plan(
         self,
@@ -877,12 +931,7 @@ class Optimizer(keras.optimizers.Optimizer):
         weight, *state = old
         after: list[Any] = []
         if recipe.copied:
-            # The copy is the weight, unless somebody has assigned another value to the weight; and
-            # before the first update, when it is zero still.
-            copy = state.pop()
-            nearest = backend.bits(ops.cast(copy, recipe.weight_dtype))
-            untouched = ops.equal(nearest, backend.bits(weight))
-            weight = ops.where(untouched, copy, ops.cast(weight, recipe.dtype))
+            weight = _unrounded(weight, state.pop())
         elif recipe.weight_dtype != recipe.dtype:
             weight = ops.cast(weight, recipe.dtype)
         before = weight
