@@ -17,11 +17,16 @@ from keras_optim_losses.registry import register
 class BinaryCrossentropy(Loss):
     """Binary cross-entropy, for labels of 0 and 1: one question a unit, each answered by itself.
 
-        ℓ = −[w₊ y log p + (1 − y) log(1 − p)],   p = σ(z) from logits z
+        ℓ = −[w₊ y log p + (1 − y) log(1 − p)]
+        p = σ(z)                                    from logits z
 
     The value of a sample is the mean over `axis`. Several units are several questions
     ("multi-label"), of which any number can be true; where exactly one of several classes is true,
     `CategoricalCrossentropy` fits.
+
+    When to use it: for one question of yes or no, `Dense(1)`, or for several at once, `Dense(n)`;
+    best with `from_logits=True` and no activation, else behind a sigmoid. The accuracy that belongs
+    to it is `BinaryAccuracy`, with a threshold of 0 for logits.
 
     Args:
         from_logits: whether `y_pred` is z, the output without an activation, and not p. Exact where
@@ -42,7 +47,10 @@ class BinaryCrossentropy(Loss):
     Where others differ: Keras keeps p 1e-7 away from 0, so that a confident wrong p stops learning,
     gives a negative loss for a label of 255, and has no `pos_weight`. torch's
     `binary_cross_entropy_with_logits` has the same `pos_weight`; its loss of probabilities stops at
-    100.
+    100. optax's `sigmoid_binary_cross_entropy` takes logits only.
+
+    Source: Good, Rational Decisions, 1952, the logarithmic score; label smoothing: Szegedy et al.,
+    Rethinking the Inception Architecture for Computer Vision, 2016, arXiv:1512.00567.
 
     Example:
         >>> from keras_optim_losses import losses

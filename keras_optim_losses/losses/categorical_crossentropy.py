@@ -37,10 +37,16 @@ def log_total(p: Any, axis: int) -> Any:
 class CategoricalCrossentropy(Loss):
     """Categorical cross-entropy, for one class out of several; labels are one-hot rows.
 
-        ℓ = −Σₖ cₖ yₖ log pₖ,   p = softmax(z) from logits z, else p / Σp
+        ℓ = −Σₖ cₖ yₖ log pₖ
+        p = softmax(z)                              from logits z
 
-    Rows may also hold probabilities, or counts: they need not sum to 1. For integer labels there is
-    `SparseCategoricalCrossentropy`, which gives the same numbers.
+    Given as probabilities, p is divided by its sum. Label rows may also hold probabilities, or
+    counts: they need not sum to 1. For integer labels there is `SparseCategoricalCrossentropy`,
+    which gives the same numbers.
+
+    When to use it: where exactly one of several classes is true and labels are rows, above all soft
+    ones: smoothed, mixed, or of a teacher. `Dense(classes)` with `from_logits=True`, else behind a
+    softmax; `CategoricalAccuracy` belongs to it.
 
     Args:
         from_logits: whether `y_pred` is z, the output without an activation, and not p. Exact where
@@ -58,7 +64,12 @@ class CategoricalCrossentropy(Loss):
 
     Where others differ: Keras keeps p 1e-7 away from 0, or finds the logits that p was made from,
     where the backend and the layer let it; and smooths by the size of the last axis. torch's
-    `cross_entropy` takes logits only and divides by the sum of the class weights.
+    `cross_entropy` takes logits only and divides by the sum of the class weights; optax's
+    `softmax_cross_entropy` takes logits only.
+
+    Source: Bridle, Probabilistic Interpretation of Feedforward Classification Network Outputs,
+    1990; label smoothing: Szegedy et al., Rethinking the Inception Architecture for Computer
+    Vision, 2016, arXiv:1512.00567.
 
     Example:
         >>> from keras_optim_losses import losses

@@ -92,8 +92,9 @@ class Loss(keras.losses.Loss):
     Raises:
         ValueError: an argument is outside its range.
 
-    Where Keras differs: it computes and sums in `dtype`, casts labels to it, lets shapes broadcast,
-    multiplies what is masked by 0 (NaN · 0 is NaN), and forgets `dtype` when saved.
+    Where others differ: Keras computes and sums in `dtype`, casts labels to it, lets shapes
+    broadcast, multiplies what is masked by 0 (NaN · 0 is NaN), and forgets `dtype` when saved.
+    torch's losses have no masks; optax's are functions without a reduction.
     """
 
     #: The axis of the predictions that `call` sums or averages over.

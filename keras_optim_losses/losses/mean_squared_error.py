@@ -20,6 +20,10 @@ class MeanSquaredError(Loss):
     The value of a sample is the mean over the last axis. As errors count by their square, a few
     large ones outweigh many small ones.
 
+    When to use it: for real values with errors of one size, such as pixels, prices on a log scale
+    or coordinates, behind a linear output. Not for classes: where a sigmoid or softmax is sure and
+    wrong, its gradient vanishes.
+
     Args:
         reduction, name, dtype: as in `Loss`.
 
@@ -30,7 +34,10 @@ class MeanSquaredError(Loss):
             is NaN or infinite. A compiled call is NaN or infinite for such a label.
 
     Where others differ: Keras lets (batch, 3) against (batch, 1), and other shapes, broadcast, and
-    sums in `dtype`. torch's `mse_loss` is the mean over all entries, the same number.
+    sums in `dtype`. torch's `mse_loss` is the mean over all entries, the same number. optax's
+    `squared_error` is that of each entry.
+
+    Source: Legendre, Nouvelles méthodes pour la détermination des orbites des comètes, 1805.
 
     Example:
         >>> from keras_optim_losses import losses

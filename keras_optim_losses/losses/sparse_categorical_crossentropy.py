@@ -18,10 +18,17 @@ from keras_optim_losses.registry import register
 class SparseCategoricalCrossentropy(Loss):
     """Categorical cross-entropy for integer labels: the class itself and not a one-hot row.
 
-        ℓ = −c_y log p_y,   p = softmax(z) from logits z, else p / Σp
+        ℓ = −c_y log p_y
+        p = softmax(z)                              from logits z
 
-    The same number as `CategoricalCrossentropy` of the one-hot row, without making one: memory and
-    time do not grow with the number of classes times the number of labels.
+    Given as probabilities, p is divided by its sum. The same number as `CategoricalCrossentropy` of
+    the one-hot row, without making one: memory and time do not grow with the number of classes
+    times the number of labels.
+
+    When to use it: where exactly one of several classes is true and labels are integers, which is
+    the usual case, above all for large vocabularies, and where each pixel or token has a class.
+    `Dense(classes)` with `from_logits=True`, else behind a softmax; `SparseCategoricalAccuracy`
+    belongs to it.
 
     Args:
         from_logits: whether `y_pred` is z, the output without an activation, and not p. Exact where
@@ -41,7 +48,11 @@ class SparseCategoricalCrossentropy(Loss):
 
     Where others differ: Keras casts labels to `dtype` (bfloat16 holds no 257), raises, loses the
     weights or goes on for a label out of range, by the backend, takes 1.9 for 1, and has neither
-    smoothing nor class weights. torch's `cross_entropy` divides by the sum of the class weights.
+    smoothing nor class weights. torch's `cross_entropy` divides by the sum of the class weights,
+    and its `ignore_index` is −100 unless given. optax's
+    `softmax_cross_entropy_with_integer_labels` takes logits only.
+
+    Source: as for `CategoricalCrossentropy`.
 
     Example:
         >>> from keras_optim_losses import losses

@@ -22,6 +22,9 @@ class Adagrad(Optimizer):
     A weight that is rarely touched keeps large steps, which suits sparse features. As h only
     grows, every step shrinks towards 0; `RMSprop` mends that by forgetting.
 
+    When to use it: for sparse features and embeddings, where what is rare must learn as much as
+    what is frequent. Not for long runs of deep networks.
+
     Args:
         learning_rate: η.
         initial_accumulator_value: h before the first update, 0 or more.
@@ -31,9 +34,11 @@ class Adagrad(Optimizer):
     Raises:
         ValueError: an argument is outside its range.
 
-    Source: Duchi, Hazan and Singer, Adaptive Subgradient Methods, 2011. The same as Keras'
-    `Adagrad`. The paper and torch start with h = 0 and divide by √h + ε (torch: η 0.01, ε 1e-10);
-    optax starts with 0.1 as here.
+    Where others differ: Keras' `Adagrad` is the same. The paper and torch start with h = 0 and
+    divide by √h + ε (torch: η 0.01, ε 1e-10); optax starts with 0.1 as here.
+
+    Source: Duchi, Hazan and Singer, Adaptive Subgradient Methods for Online Learning and Stochastic
+    Optimization, 2011.
 
     Example:
         >>> import keras

@@ -26,6 +26,10 @@ class Adam(Optimizer):
     the gradient. With `epsilon_hat` the last line is w ← w − η√(1 − β₂ᵗ)/(1 − β₁ᵗ)·m/(√v + ε), the
     reordered form at the end of the paper's section 2, whose ε counts for √(1 − β₂ᵗ) times as much.
 
+    When to use it: as a first choice, and for good where gradients of different layers differ much
+    in scale: transformers, GANs, embeddings. For images with a schedule `Momentum` often ends
+    better.
+
     Args:
         learning_rate: η.
         beta_1: β₁ in [0, 1): the share of m that an update keeps.
@@ -38,10 +42,12 @@ class Adam(Optimizer):
     Raises:
         ValueError: an argument is outside its range.
 
-    Source: Kingma and Ba, Adam: A Method for Stochastic Optimization, 2015, Algorithm 1; AMSGrad:
-    Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, 2018. Keras' `Adam` is
-    `epsilon_hat=True`. torch and optax are Algorithm 1 with ε 1e-8; for AMSGrad optax takes the
-    largest v̂, Keras, torch and this class the largest v.
+    Where others differ: Keras' `Adam` is `epsilon_hat=True`. torch and optax are Algorithm 1 with ε
+    1e-8; for AMSGrad optax takes the largest v̂, Keras, torch and this class the largest v.
+
+    Source: Kingma and Ba, Adam: A Method for Stochastic Optimization, 2015, arXiv:1412.6980,
+    Algorithm 1; AMSGrad: Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, 2018,
+    arXiv:1904.09237.
 
     Example:
         >>> import keras

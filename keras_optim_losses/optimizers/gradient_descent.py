@@ -14,11 +14,14 @@ from keras_optim_losses.registry import register
 class GradientDescent(Optimizer):
     """Gradient descent: one update from the mean gradient of many batches.
 
-        w ← w − ηḡ    with ḡ the mean gradient of `batches_per_update` batches
+        w ← w − ηḡ
 
-    With the number of batches in the data set this is full-batch gradient descent: the exact
-    gradient of the whole data for one update, without holding all of it in memory at once. With 1
-    it is SGD, which updates after every batch.
+    ḡ is the mean gradient of `batches_per_update` batches. With the number of batches in the data
+    set this is full-batch gradient descent: the exact gradient of the whole data for one update,
+    without holding all of it in memory at once. With 1 it is SGD, which updates after every batch.
+
+    When to use it: to see what the others approximate; on small data, where a whole pass costs
+    little; or with a few batches per update where the batch that you want does not fit in memory.
 
     Args:
         learning_rate: η.
@@ -31,8 +34,11 @@ class GradientDescent(Optimizer):
     Raises:
         ValueError: an argument is outside its range.
 
+    Where others differ: Keras, torch and optax have no class for it. Keras'
+    `gradient_accumulation_steps` and `optax.MultiSteps` take the mean over batches as well; with
+    torch you add up gradients by calling `backward` several times, and divide yourself.
+
     Source: Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées, 1847.
-    Keras, torch and optax have no class for it.
 
     Example:
         >>> import keras

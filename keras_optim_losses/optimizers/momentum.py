@@ -47,14 +47,18 @@ def velocity_in_place(optimizer: Any, step: Step) -> list[tuple[str, Any, str, A
 class Momentum(Optimizer):
     """Momentum: the step is a running sum of past steps, so what they agree on adds up.
 
-        v ← αv − ηg;  w ← w + v                     Polyak
-        v ← αv − ηg;  w ← w + αv − ηg               Polyak with `nesterov`
-        m ← βm + (1 − β)g;  w ← w − ηm              `averaging`
-        m ← βm + (1 − β)g;  w ← w − η(βm + (1 − β)g)    both
+        v ← αv − ηg;  w ← w + v                         Polyak's form
+        v ← αv − ηg;  w ← w + αv − ηg                   with `nesterov`
+        m ← βm + (1 − β)g;  w ← w − ηm                  with `averaging`
+        m ← βm + (1 − β)g;  w ← w − η(βm + (1 − β)g)    with both
 
     In Polyak's form a constant gradient is amplified up to 1/(1 − α) times. In the averaging form
     it is not: m is the mean of recent gradients, biased towards zero at first (m₁ = (1 − β)g₁); it
     is the m of Adam. `Momentum(momentum=0)` is SGD.
+
+    When to use it: for images, with a schedule and `nesterov`, where it often ends better than
+    Adam; and wherever SGD rattles across a valley instead of going along it. In Polyak's form take
+    about 1 − α times the rate of SGD.
 
     Args:
         learning_rate: η.
@@ -66,11 +70,13 @@ class Momentum(Optimizer):
     Raises:
         ValueError: an argument is outside its range.
 
+    Where others differ: Keras' `SGD(momentum=…)` is the same, η inside the velocity; torch and
+    optax have η outside, which differs once η changes. The averaging form is torch's `dampening=β`,
+    but for torch's first step, which takes v = g, and optax's `ema`.
+
     Source: Polyak, Some methods of speeding up the convergence of iteration methods, 1964;
     Nesterov's form as in Sutskever et al., On the importance of initialization and momentum in deep
-    learning, 2013. The same as Keras' `SGD(momentum=…)`, η inside the velocity; torch and optax
-    have η outside, which differs once η changes. The averaging form is torch's `dampening=β`, but
-    for torch's first step, which takes v = g.
+    learning, 2013.
 
     Example:
         >>> import keras

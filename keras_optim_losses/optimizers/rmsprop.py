@@ -17,11 +17,16 @@ class RMSprop(Optimizer):
     """RMSProp: divides by the root of the mean of recent squared gradients.
 
         h ← ρh + (1 − ρ)g²
-        d = √(h + ε)                     or centered: ḡ ← ρḡ + (1 − ρ)g;  d = √(h − ḡ² + ε)
-        w ← w − ηg / d                   or with a momentum: m ← μm + ηg / d;  w ← w − m
+        d = √(h + ε)
+        w ← w − ηg / d
+        ḡ ← ρḡ + (1 − ρ)g;  d = √(h − ḡ² + ε)       where `centered`
+        m ← μm + ηg / d;  w ← w − m                 with a `momentum` μ
 
     h never exceeds the largest g² seen; the smaller ρ, the more the newest gradient counts.
     Centered, h − ḡ² estimates the variance, so steps grow where gradients agree.
+
+    When to use it: for recurrent networks, and where the gradient keeps changing its scale or its
+    direction, as in reinforcement learning; `centered` for gradients that mostly agree.
 
     Args:
         learning_rate: η.
@@ -34,10 +39,13 @@ class RMSprop(Optimizer):
     Raises:
         ValueError: an argument is outside its range.
 
-    Source: Tieleman and Hinton, Lecture 6.5, 2012; centered and with momentum as in Graves,
-    Generating Sequences With Recurrent Neural Networks, 2013. The same as Keras' `RMSprop`, but
-    that rounding cannot make h − ḡ² negative here, which in Keras is NaN. torch has ρ 0.99, η 0.01,
-    divides by √h + ε and keeps η outside the momentum; optax has ε 1e-8.
+    Where others differ: Keras' `RMSprop` is the same, but that rounding cannot make h − ḡ² negative
+    here, which in Keras is NaN. torch has ρ 0.99, η 0.01, divides by √h + ε and keeps η outside the
+    momentum; optax has ε 1e-8.
+
+    Source: Tieleman and Hinton, Neural Networks for Machine Learning, Lecture 6.5, 2012; centered
+    and with momentum as in Graves, Generating Sequences With Recurrent Neural Networks, 2013,
+    arXiv:1308.0850.
 
     Example:
         >>> import keras

@@ -15,11 +15,14 @@ from keras_optim_losses.registry import register
 class SGD(Optimizer):
     """Stochastic gradient descent, as in Keras with momentum as an option.
 
-        w ← w − ηg                                  momentum = 0
-        v ← αv − ηg;  w ← w + v                     momentum α (see `Momentum`)
+        w ← w − ηg
+        v ← αv − ηg;  w ← w + v                     with a `momentum` α: see `Momentum`
 
     The gradient g is that of one batch: noisy, but one epoch makes many updates where gradient
     descent makes one.
+
+    When to use it: as a baseline, and where the last percent counts and there is time to tune the
+    rate and a schedule. It keeps no state, so nothing takes less memory.
 
     Args:
         learning_rate: η.
@@ -30,8 +33,10 @@ class SGD(Optimizer):
     Raises:
         ValueError: an argument is outside its range.
 
-    Source: Robbins and Monro, A Stochastic Approximation Method, 1951. The same as Keras' `SGD`;
-    torch puts η outside the velocity, which differs once η changes, and its default η is 0.001.
+    Where others differ: Keras' `SGD` is the same. torch and optax put η outside the velocity, which
+    differs once η changes; torch's default η is 0.001, and optax has none.
+
+    Source: Robbins and Monro, A Stochastic Approximation Method, 1951.
 
     Example:
         >>> import keras
