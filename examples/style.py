@@ -1,0 +1,175 @@
+"""One visual language for every picture: an optimizer has the same colour and line everywhere.
+
+The colours of optimizers are from the palette of Okabe and Ito, those of losses from Tol's muted
+one: people who see no red or no green can tell both apart, and the dashes help everybody in grey.
+Pictures are drawn for a column of 900 pixels, at one and a half times the resolution.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+WIDTH = 9.0  # inches; at 100 pixels an inch that is the column
+DPI = 150
+LARGEST = 200_000  # bytes of a picture in the repository
+
+INK = "#333333"
+FAINT = "#9A9A9A"
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a line is drawn: give it to Matplotlib as `**look.line`."""
+
+    colour: str
+    dashes: Any = "-"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return {"color": self.colour, "linestyle": self.dashes}
+
+
+# SGD is grey: in most pictures it is what the others are compared with.
+OPTIMIZERS = {
+    "GradientDescent": Look(BLACK, (0, (1, 1))),
+    "SGD": Look("#8A8A8A"),
+    "Momentum": Look(BLUE),
+    "Adagrad": Look(ORANGE, (0, (6, 1.5))),
+    "RMSprop": Look(GREEN, (0, (4, 1, 1, 1))),
+    "Adam": Look(VERMILION),
+}
+
+# The sparse form is the same curve as the categorical one: dashes that can lie on top of it.
+LOSSES = {
+    "BinaryCrossentropy": Look("#AA4499"),
+    "CategoricalCrossentropy": Look("#332288"),
+    "SparseCategoricalCrossentropy": Look("#88CCEE", (0, (3, 3))),
+    "MeanSquaredError": Look("#999933"),
+}
+
+TRAINING = Look(SKY)
+VALIDATION = Look(PURPLE, (0, (5, 2)))
+
+
+def use() -> None:
+    """Set Matplotlib's defaults for all figures that follow."""
+    matplotlib.rcParams.update(matplotlib.rcParamsDefault)
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 5.0),
+            "figure.dpi": DPI,
+            "figure.constrained_layout.use": True,
+            "font.size": 9.5,
+            "axes.titlesize": 10.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "figure.titlesize": 13,
+            "figure.titleweight": "bold",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#E6E6E6",
+            "grid.linewidth": 0.7,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "xtick.labelsize": 8.5,
+            "ytick.labelsize": 8.5,
+            "text.color": INK,
+            "lines.linewidth": 1.8,
+            "legend.frameon": False,
+            "legend.fontsize": 9,
+        }
+    )
+
+
+def legend_below(figure: Figure, handles: list[Artist], columns: int | None = None) -> None:
+    """A legend under all axes, where it covers no data."""
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns or len(handles))
+
+
+def note(figure: Figure, text: str) -> None:
+    """Small print under a figure: how it was made. It keeps its place free of axes."""
+    figure.supxlabel(text, fontsize=8.5, color=INK, x=0.01, ha="left")
+
+
+def label_lines(axis: Axes, names: dict[str, str], gap: float = 0.055) -> None:
+    """Names at the right ends of lines, in their colours, moved apart where they would overlap.
+
+    Args:
+        axis: with the lines drawn and its limits set.
+        names: the text for each line's label; lines without one stay unnamed.
+        gap: the least distance of two names, as a share of the axis' height.
+    """
+    to_share = (axis.transData + axis.transAxes.inverted()).transform
+    ends = []
+    for line in axis.get_lines():
+        if line.get_label() in names:
+            x, y = line.get_data()
+            share = float(to_share((x[-1], y[-1]))[1])
+            ends.append((min(max(share, 0.0), 1.0), line))
+    ends.sort(key=lambda end: end[0])
+    heights: list[float] = []
+    for share, _ in ends:
+        heights.append(max(share, heights[-1] + gap) if heights else share)
+    # What was pushed over the top comes back down, and pushes those below it.
+    for i in reversed(range(len(heights))):
+        limit = 1.0 if i == len(heights) - 1 else heights[i + 1] - gap
+        heights[i] = min(heights[i], limit)
+    for (_, line), height in zip(ends, heights):
+        axis.text(
+            1.01,
+            height,
+            names[str(line.get_label())],
+            color=line.get_color(),
+            transform=axis.transAxes,
+            va="center",
+            fontweight="bold",
+        )
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG of at most 200 kB, with as many colours (256, 64 or 16) as that allows.
+
+    Raises:
+        ValueError: it is larger even then.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    picture = Image.open(buffer).convert("RGB")
+    for colours in (256, 64, 16):
+        small = io.BytesIO()
+        picture.quantize(colours, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+        if small.tell() <= LARGEST:
+            path.write_bytes(small.getvalue())
+            return path
+    raise ValueError(
+        f"{path.name} would take {small.tell():,} bytes, more than {LARGEST:,}. Draw less, or a "
+        f"smaller figure than {figure.get_size_inches()} inches."
+    )
