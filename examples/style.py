@@ -2,7 +2,7 @@
 
 The colours of optimizers are from the palette of Okabe and Ito, those of losses from Tol's muted
 one: people who see no red or no green can tell both apart, and the dashes help everybody in grey.
-Pictures are drawn for a column of 900 pixels, at one and a half times the resolution.
+Pictures are drawn for a column of 900 pixels, at 1.4 times the resolution.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageColor
 
 WIDTH = 9.0  # inches; at 100 pixels an inch that is the column
-DPI = 150
+DPI = 140
 LARGEST = 200_000  # bytes of a picture in the repository
 
 INK = "#333333"
@@ -154,18 +156,45 @@ def label_lines(axis: Axes, names: dict[str, str], gap: float = 0.055) -> None:
         )
 
 
+def palette(picture: Image.Image, count: int) -> np.ndarray:
+    """Colours (count, 3) that a picture does with; white and those of lines are exact."""
+    found = np.reshape(picture.quantize(count).getpalette() or [], (-1, 3))
+    for colour in ["#FFFFFF", *(look.colour for look in [*OPTIMIZERS.values(), *LOSSES.values()])]:
+        exact = np.array(ImageColor.getrgb(colour))
+        distances = np.abs(found - exact).sum(axis=1)
+        if distances.min() <= 24:
+            found[distances.argmin()] = exact
+    return found
+
+
+def in_palette(picture: Image.Image, colours: np.ndarray) -> Image.Image:
+    """The picture in these colours, each pixel in the nearest; a third of the bytes."""
+    pixels = np.asarray(picture).astype("int32")
+    packed = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
+    packed, places = np.unique(packed.ravel(), return_inverse=True)
+    present = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1)
+    nearest = np.abs(present[:, None] - colours).sum(axis=-1).argmin(axis=1).astype("uint8")
+    small = Image.fromarray(nearest[places].reshape(pixels.shape[:2]))
+    small.putpalette(colours.ravel().tolist())
+    return small
+
+
+def image_of(canvas: FigureCanvasAgg) -> Image.Image:
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
 def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG of at most 200 kB, with as many colours (256, 64 or 16) as that allows.
+    """Write a PNG of at most 200 kB, at the finest of three resolutions that allows it.
 
     Raises:
-        ValueError: it is larger even then.
+        ValueError: it is larger even at the coarsest.
     """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    picture = Image.open(buffer).convert("RGB")
-    for colours in (256, 64, 16):
-        small = io.BytesIO()
-        picture.quantize(colours, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    for dpi in (DPI, 120, 100):
+        figure.set_dpi(dpi)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        picture, small = image_of(canvas), io.BytesIO()
+        in_palette(picture, palette(picture, 256)).save(small, "png", optimize=True)
         if small.tell() <= LARGEST:
             path.write_bytes(small.getvalue())
             return path
@@ -173,3 +202,13 @@ def save(figure: Figure, path: Path) -> Path:
         f"{path.name} would take {small.tell():,} bytes, more than {LARGEST:,}. Draw less, or a "
         f"smaller figure than {figure.get_size_inches()} inches."
     )
+
+
+def save_animation(frames: list[Image.Image], path: Path, milliseconds: int) -> Path:
+    """Write an animated GIF that stays on its last frame for three seconds."""
+    # One palette for all frames, from the last, on which everything is: colours do not flicker.
+    colours = palette(frames[-1], 128)
+    first, *others = [in_palette(frame, colours) for frame in frames]
+    durations = [milliseconds] * len(others) + [3000]
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+    return path
