@@ -28,17 +28,15 @@ DPI = 140
 LARGEST = 200_000  # bytes of a picture in the repository
 
 INK = "#333333"
-FAINT = "#9A9A9A"
+FAINT = "#777777"
 
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION = (
     "#000000",
     "#E69F00",
     "#56B4E9",
     "#009E73",
-    "#F0E442",
     "#0072B2",
     "#D55E00",
-    "#CC79A7",
 )
 
 
@@ -57,7 +55,7 @@ class Look:
 # SGD is grey: in most pictures it is what the others are compared with.
 OPTIMIZERS = {
     "GradientDescent": Look(BLACK, (0, (1, 1))),
-    "SGD": Look("#8A8A8A"),
+    "SGD": Look("#A0A0A0"),
     "Momentum": Look(BLUE),
     "Adagrad": Look(ORANGE, (0, (6, 1.5))),
     "RMSprop": Look(GREEN, (0, (4, 1, 1, 1))),
@@ -71,9 +69,6 @@ LOSSES = {
     "SparseCategoricalCrossentropy": Look("#88CCEE", (0, (3, 3))),
     "MeanSquaredError": Look("#999933"),
 }
-
-TRAINING = Look(SKY)
-VALIDATION = Look(PURPLE, (0, (5, 2)))
 
 
 def use() -> None:
@@ -116,11 +111,6 @@ def legend_below(figure: Figure, handles: list[Artist], columns: int | None = No
     figure.legend(handles=handles, loc="outside lower center", ncols=columns or len(handles))
 
 
-def note(figure: Figure, text: str) -> None:
-    """Small print under a figure: how it was made. It keeps its place free of axes."""
-    figure.supxlabel(text, fontsize=8.5, color=INK, x=0.01, ha="left")
-
-
 def label_lines(axis: Axes, names: dict[str, str], gap: float = 0.055) -> None:
     """Names at the right ends of lines, in their colours, moved apart where they would overlap.
 
@@ -157,14 +147,11 @@ def label_lines(axis: Axes, names: dict[str, str], gap: float = 0.055) -> None:
 
 
 def palette(picture: Image.Image, count: int) -> np.ndarray:
-    """Colours (count, 3) that a picture does with; white and those of lines are exact."""
-    found = np.reshape(picture.quantize(count).getpalette() or [], (-1, 3))
-    for colour in ["#FFFFFF", *(look.colour for look in [*OPTIMIZERS.values(), *LOSSES.values()])]:
-        exact = np.array(ImageColor.getrgb(colour))
-        distances = np.abs(found - exact).sum(axis=1)
-        if distances.min() <= 24:
-            found[distances.argmin()] = exact
-    return found
+    """Colours (count, 3) at most that a picture does with; white and those of lines are exact."""
+    looks = [*OPTIMIZERS.values(), *LOSSES.values()]
+    exact = [ImageColor.getrgb(colour) for colour in ["#FFFFFF", *(look.colour for look in looks)]]
+    found = picture.quantize(count - len(exact)).getpalette() or []
+    return np.concatenate([exact, np.reshape(found, (-1, 3))])
 
 
 def in_palette(picture: Image.Image, colours: np.ndarray) -> Image.Image:
