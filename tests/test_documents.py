@@ -43,7 +43,7 @@ def test_python_blocks_of_the_readme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert len(blocks) >= 5
-    names: dict = {}
+    names: dict = {"x": np.random.rand(256, 28, 28), "y": np.random.randint(0, 10, 256)}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     # The model of the README learns with each optimizer and loss that it shows, and was saved.
