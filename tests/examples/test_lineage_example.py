@@ -11,7 +11,7 @@ from keras import ops
 from examples import lineage as example
 from keras_optim_losses import losses, optimizers
 
-EFFORT = example.Effort(images=120, batch_size=40, updates=6, rates=(0.001, 0.1, 1e9), seeds=2)
+EFFORT = example.Effort(images=120, batch_size=40, updates=6, rates=(0.001, 0.1, 1e30), seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +109,10 @@ def test_the_best_rate_has_the_lowest_median_and_what_diverged_is_worst():
 def test_a_study_races_at_its_best_rate(problem):
     study = example.study("Adam", problem, EFFORT)
     assert study.final.shape == (3, 2) and not np.isnan(study.final).any()
-    assert study.best_rate == 0.1 if study.final[1].mean() < study.final[0].mean() else 0.001
-    row = EFFORT.rates.index(study.best_rate)
+    row = int(np.argmin(np.median(study.final, axis=1)))
+    assert study.best_rate == EFFORT.rates[row]
     np.testing.assert_allclose([run.loss[-1] for run in study.race], study.final[row], rtol=1e-6)
-    assert (study.final[2] > 10).all()  # a rate of 10⁹
+    assert (study.final[2] == np.inf).all()  # NaN, by a rate of 10³⁰
     assert study.images_an_update == 40
     assert example.study("GradientDescent", problem, EFFORT).images_an_update == 120
 
