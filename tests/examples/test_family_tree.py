@@ -42,6 +42,12 @@ def test_both_sides_of_every_arrow_are_formulas_of_the_classes():
         assert edge.before != edge.after
 
 
+def test_formulas_in_the_boxes_are_whole():
+    for cls in example.public():
+        *others, last = example.person(cls).formula
+        assert "w ← w" in last and not any("w ←" in line for line in others), cls
+
+
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_an_arrow_that_the_classes_do_not_bear_out_is_an_error(side):
     lines = {"before": "h ← h + g²", "after": "h ← ρh + (1 − ρ)g²", side: "h ← h + g³"}

@@ -78,7 +78,7 @@ def drawn(layout="none"):
     figure = Figure(figsize=(4, 3), layout=layout)
     axis = figure.add_axes((0.1, 0.1, 0.8, 0.8))
     for height, look in enumerate([*style.OPTIMIZERS.values(), *style.LOSSES.values()]):
-        axis.axhline(height, color=look.colour, linewidth=5)
+        axis.axhline(height, xmax=0.1, color=look.colour, linewidth=3)
     return figure, axis
 
 
@@ -88,7 +88,7 @@ def test_saved_pictures_keep_the_colours_exactly(tmp_path):
     # More colours than a palette has, so that it must round some.
     red, green = np.meshgrid(np.linspace(0, 1, 90), np.linspace(0, 1, 90))
     shades = np.stack([red, green, (red + green) / 2], axis=-1)
-    figure.add_axes((0.5, 0.1, 0.4, 0.8)).imshow(shades, aspect="auto")
+    figure.add_axes((0.3, 0.1, 0.6, 0.8)).imshow(shades, aspect="auto")
     pixels = np.asarray(Image.open(style.save(figure, tmp_path / "a.png")).convert("RGB"))
     present = {tuple(pixel) for pixel in pixels.reshape(-1, 3).tolist()}
     for look in [*style.OPTIMIZERS.values(), *style.LOSSES.values()]:
