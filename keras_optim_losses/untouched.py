@@ -19,8 +19,8 @@ def untouched(model: Any) -> Iterator[None]:
     """Put a compiled model back at the end, bit for bit, and also where an exception ends it.
 
     That is: weights, the state of layers and of their random seeds, the optimizer's state, metrics,
-    and the random state of Keras, NumPy, Python and the backend. Meanwhile the values lie in the
-    memory of the host. An optimizer that has no state yet is built first, and stays built.
+    and the random state of Keras, NumPy, Python and PyTorch. Meanwhile the values lie in the memory
+    of the host. An optimizer that has no state yet is built first, and stays built.
 
     Args:
         model: built and compiled.

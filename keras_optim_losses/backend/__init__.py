@@ -32,7 +32,8 @@ Every module here offers the same functions, and knows no algorithm:
 - `of_shape(tensor, shape)`: the tensor, or an error at run time where its shape is another
 - `is_eager(tensor)`: whether the tensor's values can be looked at now
 - `replicas()`: over how many replicas a mean loss is summed
-- `random_state_kept()`: a context that leaves the backend's own random state as it was
+- `random_state_kept()`: a context that leaves the backend's own random state as it was, where it
+  can be had
 """
 
 from importlib import import_module

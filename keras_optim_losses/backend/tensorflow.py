@@ -16,7 +16,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.python.eager import context
 
 from keras_optim_losses.backend.rows import Rows
 
@@ -489,14 +488,6 @@ def replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-@contextlib.contextmanager
-def random_state_kept() -> Iterator[None]:
-    # From this, eager operations and data sets without a seed of their own draw one. Not public,
-    # and not there before `tf.random.set_seed`; then there is nothing that could be repeated.
-    generator = getattr(context.context(), "_rng", None)
-    state = generator and generator.getstate()
-    try:
-        yield
-    finally:
-        if generator:
-            generator.setstate(state)
+def random_state_kept() -> contextlib.AbstractContextManager[None]:
+    # Out of reach, in the kernels of stateful operations. Those that Keras uses are stateless.
+    return contextlib.nullcontext()

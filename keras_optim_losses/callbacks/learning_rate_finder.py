@@ -52,8 +52,9 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     Everything is put back bit for bit, also where the loss becomes NaN or `find` is interrupted:
     weights, states of layers, of the optimizer and of metrics, and the random state of Keras,
-    NumPy, Python and the backend, so that a `fit` after it is the same as without it. What the
-    model does not own goes on: a generator, or a data set that is shuffled anew in each pass. In a
+    NumPy, Python and PyTorch, so that a `fit` after it is the same as without it. What the model
+    does not own goes on: a generator, a data set that is shuffled anew in each pass, and what
+    TensorFlow's own `tf.random.uniform` and the like, which Keras does not use, draw next. In a
     `fit` of your own that could not be, as Keras tells callbacks of no interruption; so it is
     `find` that calls `fit`.
 

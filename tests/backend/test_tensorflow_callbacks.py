@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.eager import context
 
 from keras_optim_losses import callbacks, losses, optimizers
 from tests.backend.replicas import mirrored
@@ -82,11 +81,3 @@ def test_gradients_of_rows_have_the_norm_of_their_dense_form(lazy):
         histories.append(monitored(model, x, y).history)
     for name in ("gradient_norm/table", "update_norm/table", "update_ratio/table"):
         np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-5)
-
-
-def test_what_eager_operations_draw_their_seeds_from():
-    """Not public: a change of TensorFlow fails here."""
-    tf.random.set_seed(1)
-    before = context.context()._rng.getstate()
-    tf.random.uniform(())
-    assert context.context()._rng.getstate() != before
