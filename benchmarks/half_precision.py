@@ -54,8 +54,7 @@ def main() -> None:
     for name in given.optimizers or (names[-1:] if given.quick else names):
         start = time.perf_counter()
         figures = {
-            policy: accuracy(data, name, policy, {}, 1 if given.quick else 3)
-            for policy in POLICIES
+            policy: accuracy(data, name, policy, {}, 1 if given.quick else 3) for policy in POLICIES
         }
         figures["bfloat16, stochastic_rounding"] = accuracy(
             data, name, "bfloat16", {"stochastic_rounding": True}, 1 if given.quick else 3
