@@ -23,7 +23,8 @@ Every module here offers the same functions, and knows no algorithm:
 - `extremes(x)`: the least and the largest entry, NaN if one is; or x, where that is no dearer
 - `bounded(x, low, high)`: x held in [low, high], with the gradient of x also where a bound holds
 - `log_likelihood(y, z, weight)`: weight · y log σ(z) + (1 − y) log σ(−z)
-- `log_softmax(x, axis, indices)`: x − log Σ exp x along an axis; with indices, as `picked` of it
+- `log_softmax(x, axis, indices)`: x − log Σ exp x along an axis, where ±inf counts as the largest
+  finite number; with indices, as `picked` of it
 - `picked(x, indices, axis)`: the entry of x with that index along the axis, which is dropped
 - `bits(x)`: the bits of a float32 tensor as int32, of a half-precision one as int16. Compilers drop
   a cast to a half type and back, and with it the rounding, unless its bits are looked at

@@ -115,6 +115,7 @@ def _log_sigmoids(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def log_softmax(x: jax.Array, axis: int, indices: jax.Array | None = None) -> jax.Array:
+    x = bounded(x, float(jnp.finfo(x.dtype).min), float(jnp.finfo(x.dtype).max))
     total = _logsumexp(x, axis)
     return x - total if indices is None else picked(x, indices, axis) - jnp.squeeze(total, axis)
 

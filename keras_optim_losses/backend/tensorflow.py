@@ -383,8 +383,16 @@ def total(terms: Callable[..., tf.Tensor], axis: int, *tensors: tf.Tensor) -> tf
 
 
 def log_softmax(x: tf.Tensor, axis: int, indices: tf.Tensor | None = None) -> tf.Tensor:
+    # Bounded in each pass on its own, which costs nothing: bounded before them all it would be
+    # written once more.
     total = _logsumexp(x, axis)
-    return x - total if indices is None else picked(x, indices, axis) - tf.squeeze(total, axis)
+    if indices is None:
+        return _finite(x) - total
+    return _finite(picked(x, indices, axis)) - tf.squeeze(total, axis)
+
+
+def _finite(x: tf.Tensor) -> tf.Tensor:
+    return bounded(x, x.dtype.min, x.dtype.max)
 
 
 def _logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
@@ -393,12 +401,11 @@ def _logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
         if _kept.incoming:
             value = tf.identity(_kept.incoming.pop(0))
         else:
-            largest = tf.reduce_max(x, axis, keepdims=True)
-            largest = tf.where(tf.math.is_finite(largest), largest, tf.zeros_like(largest))
+            largest = _finite(tf.reduce_max(x, axis, keepdims=True))
             shift = tf.broadcast_to(largest, tf.shape(x))
-            exponentials = total(lambda x, shift: tf.exp(x - shift), axis, x, shift)
+            exponentials = total(lambda x, shift: tf.exp(_finite(x) - shift), axis, x, shift)
             value = tf.math.log(tf.expand_dims(exponentials, axis)) + largest
-        return value, lambda upstream: upstream * tf.exp(x - value)
+        return value, lambda upstream: upstream * tf.exp(_finite(x) - value)
 
     value = function(x)
     if _kept.compiling:

@@ -314,7 +314,8 @@ def log_likelihood(
 
 
 def log_softmax(x: torch.Tensor, axis: int, indices: torch.Tensor | None = None) -> torch.Tensor:
-    whole = torch.log_softmax(x, axis)
+    limits = torch.finfo(x.dtype)
+    whole = torch.log_softmax(bounded(x, limits.min, limits.max), axis)
     return whole if indices is None else picked(whole, indices, axis)
 
 

@@ -110,7 +110,7 @@ class CategoricalCrossentropy(Loss):
     def prepared(self, y_pred: Any, dtype: str) -> Any:
         """See `Loss.prepared`."""
         if self.from_logits:
-            return predictions.logits(y_pred, dtype)
+            return tensors.cast(y_pred, dtype)
         return predictions.probabilities(y_pred, dtype)
 
     def valid_labels(self, y_true: Any, y_pred: Any) -> Any:

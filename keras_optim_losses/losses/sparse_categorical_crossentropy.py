@@ -100,7 +100,7 @@ class SparseCategoricalCrossentropy(Loss):
     def prepared(self, y_pred: Any, dtype: str) -> Any:
         """See `Loss.prepared`."""
         if self.from_logits:
-            return predictions.logits(y_pred, dtype)
+            return tensors.cast(y_pred, dtype)
         return predictions.probabilities(y_pred, dtype)
 
     def ignored(self, y_true: Any) -> Any:
