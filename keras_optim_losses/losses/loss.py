@@ -382,10 +382,10 @@ class Loss(keras.losses.Loss):
         if counted is None and not by_weight:
             return total / tensors.count(values)
         share = ops.ones_like(values)
-        if counted is not None:
-            share = ops.where(counted, share, ops.zeros_like(share))
         if by_weight:
             share = share * weights
+        if counted is not None:
+            share = ops.where(counted, share, ops.zeros_like(share))
         share = ops.sum(share)
         # `ops.divide_no_nan`, and numbers in `ops.where`, round float64 to float32 on PyTorch.
         empty = ops.equal(share, 0)

@@ -88,18 +88,9 @@ def inputs(cls, arguments, dtype="float64"):
 
 def expected_loss(function, arguments, labels, predictions, weight, reduction):
     values = function(labels, predictions, **arguments)
-    if weight is None:
-        weight = np.ones_like(values)
-    counted = np.ones_like(values)
-    if arguments.get("ignore_class") is not None:
-        counted = (labels != arguments["ignore_class"]).astype(float)
-    weight = np.broadcast_to(weight, values.shape)
-    total = np.sum(values * weight * counted)
-    if reduction in ("sum_over_batch_size", "mean"):
-        return total / counted.sum()
-    if reduction == "mean_with_sample_weight":
-        return total / (counted * weight).sum()
-    return total
+    ignored = arguments.get("ignore_class")
+    counted = None if ignored is None else labels != ignored
+    return reference.reduced(values, reduction, weight, counted)
 
 
 # JAX has float64 only where it is told so when it starts.

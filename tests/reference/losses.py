@@ -6,8 +6,9 @@ It shares nothing with the package.
 import numpy as np
 
 
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
+def log_sigmoids(z):
+    """log σ(z) and log(1 − σ(z)), where 1 − σ(z) may round to 0."""
+    return -np.log1p(np.exp(-z)), -np.log1p(np.exp(z))
 
 
 def softmax(z, axis):
@@ -22,12 +23,12 @@ def along(weights, axis, rank):
 
 
 def binary_crossentropy(y, x, from_logits=False, label_smoothing=0.0, axis=-1, pos_weight=None):
-    p = sigmoid(x) if from_logits else x
+    log_yes, log_no = log_sigmoids(x) if from_logits else (np.log(x), np.log(1 - x))
     y = y * (1 - label_smoothing) + label_smoothing / 2
     w = 1.0 if pos_weight is None else pos_weight
     if np.ndim(w):
-        w = along(w, axis, p.ndim)
-    return -np.mean(w * y * np.log(p) + (1 - y) * np.log(1 - p), axis=axis)
+        w = along(w, axis, x.ndim)
+    return -np.mean(w * y * log_yes + (1 - y) * log_no, axis=axis)
 
 
 def categorical_crossentropy(
@@ -58,3 +59,16 @@ def sparse_categorical_crossentropy(
 
 def mean_squared_error(y, x):
     return np.mean((y - x) ** 2, axis=-1)
+
+
+def reduced(values, reduction, weight=None, counted=None):
+    """The loss of values, one a sample. `counted` says which of them a mask leaves."""
+    weight = np.ones_like(values) if weight is None else weight
+    counted = np.ones_like(values, bool) if counted is None else counted
+    weighted = np.where(counted, values * weight, 0)
+    if reduction is None:
+        return weighted
+    if reduction == "sum":
+        return weighted.sum()
+    share = np.where(counted, weight if reduction == "mean_with_sample_weight" else 1, 0).sum()
+    return weighted.sum() / share if share else 0.0
