@@ -291,7 +291,7 @@ def rows(*indices):
 
 ONLY_TENSORFLOW = (
     ["tensorflow"],
-    "PyTorch itself checks the rows of a sparse tensor, and JAX has none",
+    "a sparse tensor of PyTorch with such rows is none in itself, and JAX has none",
 )
 STATELESS = (["jax", "torch"], "Keras has no stateless_apply on TensorFlow")
 
