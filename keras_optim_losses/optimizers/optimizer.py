@@ -633,15 +633,17 @@ class Optimizer(keras.optimizers.Optimizer):
     def _count(self, calls: Any) -> None:
         """Count calls of `apply`, up to `LAST_CALL`.
 
-        There the count steps back by a cycle, so that accumulation and overwriting, which go by its
-        remainders, stay in time. All else has long converged: 1 − βᵗ is 1.
+        There the count steps back by whole cycles, so that accumulation and overwriting, which go
+        by its remainders, stay in time, and by some 65,536, so that random rounding, which goes by
+        the count, stays random. All else has long converged: 1 − βᵗ is 1.
         """
         cycle = self.gradient_accumulation_steps or 1
         updates = self.ema_overwrite_frequency or 1
         if cycle * updates <= LAST_CALL:  # otherwise the weights are never overwritten
             cycle *= updates
+        back = cycle * max(1, 2**16 // cycle)
         full = self._calls > LAST_CALL - calls
-        self._calls.assign_add(calls - cycle * ops.cast(full, self._calls.dtype))
+        self._calls.assign_add(calls - back * ops.cast(full, self._calls.dtype))
 
     def _checked(self, grads: list[Any], variables: list[Any]) -> list[tuple[Any, Any]]:
         """Gradients with their weights, where there is a gradient."""
@@ -775,8 +777,7 @@ class Optimizer(keras.optimizers.Optimizer):
             values["average_new"] = (1 - self.ema_momentum) * (1 - first) + first
             if self.ema_overwrite_frequency:
                 # By the integer: as a float32, t is even from 2²⁴ on.
-                updates = (self.iterations + 1) % self.ema_overwrite_frequency
-                values["overwrite"] = ops.equal(updates, 0)
+                values["overwrite"] = ops.equal(t % self.ema_overwrite_frequency, 0)
         if count is not None:
             values |= {"complete": complete, "count": ops.cast(count, dtype)}
         if self.stochastic_rounding:

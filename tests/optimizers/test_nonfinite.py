@@ -41,7 +41,10 @@ def state(optimizer):
 # GradientDescent accumulates by itself: the test after this one.
 @pytest.mark.parametrize("cls", [c for c in OPTIMIZERS if c is not optimizers.GradientDescent])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("shared", [{}, {"use_ema": True, "ema_momentum": 0.5, "clipnorm": 1.0}])
+@pytest.mark.parametrize(
+    "shared",
+    [{}, {"use_ema": True, "ema_momentum": 0.5, "clipnorm": 1.0, "ema_overwrite_frequency": 2}],
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_is_skipped_has_not_been(cls, shared, bad, dtype):
     """Weights, state and t after good, bad, good are those after good, good, bit for bit."""
