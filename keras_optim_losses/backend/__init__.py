@@ -32,7 +32,9 @@ Every module here offers the same functions, and knows no algorithm:
 - `owned(tensors)`: tensors that may be overwritten without harm to the caller
 - `of_shape(tensor, shape)`: the tensor, or an error at run time where its shape is another
 - `is_eager(tensor)`: whether the tensor's values can be looked at now
-- `replicas()`: over how many replicas a mean loss is summed
+- `replicas()`: among how many replicas of a distribution the code runs that calls it
+- `over_replicas(x)`: the sum over them. A value that is then divided by their number has, on each
+  replica, the gradient of the whole by the replica's own part
 - `random_state_kept()`: a context that leaves the backend's own random state as it was, where it
   can be had
 """
@@ -65,6 +67,7 @@ key = _module.key
 log_likelihood = _module.log_likelihood
 log_softmax = _module.log_softmax
 of_shape = _module.of_shape
+over_replicas = _module.over_replicas
 owned = _module.owned
 picked = _module.picked
 placement = _module.placement
@@ -90,6 +93,7 @@ __all__ = [
     "log_likelihood",
     "log_softmax",
     "of_shape",
+    "over_replicas",
     "owned",
     "picked",
     "placement",

@@ -155,5 +155,9 @@ def replicas() -> int:
     return 1
 
 
+def over_replicas(x: jax.Array) -> jax.Array:
+    return x
+
+
 def random_state_kept() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()  # there is none

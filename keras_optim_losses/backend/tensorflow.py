@@ -81,7 +81,7 @@ def dense(gradient: tf.Tensor | Rows, variable: Any) -> tf.Tensor:
 
 def reduced(gradients: Sequence[tf.Tensor | Rows], dtypes: Sequence[str]) -> list[tf.Tensor | Rows]:
     given = list(gradients)
-    if replicas() > 1 and not tf.distribute.in_cross_replica_context():
+    if replicas() > 1:
         given = [
             tf.IndexedSlices(*g) if isinstance(g, Rows) else tf.cast(g, dtype)
             for g, dtype in zip(given, dtypes)
@@ -492,7 +492,17 @@ def is_eager(tensor: Any) -> bool:
 
 
 def replicas() -> int:
+    if tf.distribute.in_cross_replica_context():
+        return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+@tf.custom_gradient
+def over_replicas(x: tf.Tensor) -> Any:
+    count = replicas()
+    total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
+    # Each replica's value depends on every part: as many derivatives, which are alike, add up.
+    return total, lambda upstream: upstream * count
 
 
 def random_state_kept() -> contextlib.AbstractContextManager[None]:

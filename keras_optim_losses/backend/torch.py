@@ -348,5 +348,9 @@ def replicas() -> int:
     return 1
 
 
+def over_replicas(x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
 def random_state_kept() -> contextlib.AbstractContextManager[None]:
     return torch.random.fork_rng(range(torch.cuda.device_count()))

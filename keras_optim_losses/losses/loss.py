@@ -78,6 +78,10 @@ class Loss(keras.losses.Loss):
     its prediction is inf or NaN. Labels out of range raise in an eager call, and give NaN in a
     compiled one.
 
+    Under a `tf.distribute` strategy the loss is that of the whole batch, of which each replica
+    gives its share, also where their parts are unequal or unequally masked. They meet in the call,
+    which therefore must not lie in a `tf.function` within `strategy.run`.
+
     A constructor argument of a subclass is kept as an attribute of the same name; then it is part
     of the configuration and comes back from a file.
 
@@ -93,8 +97,9 @@ class Loss(keras.losses.Loss):
         ValueError: an argument is outside its range.
 
     Where others differ: Keras computes and sums in `dtype`, casts labels to it, lets shapes
-    broadcast, multiplies what is masked by 0 (NaN · 0 is NaN), and forgets `dtype` when saved.
-    torch's losses have no masks; optax's are functions without a reduction.
+    broadcast, multiplies what is masked by 0 (NaN · 0 is NaN), takes the mean of the replicas'
+    means, and forgets `dtype` when saved. torch's losses have no masks; optax's are functions
+    without a reduction.
     """
 
     #: The axis of the predictions that `call` sums or averages over.
@@ -128,7 +133,7 @@ class Loss(keras.losses.Loss):
             reduction=arguments.one_of("reduction", reduction, REDUCTIONS),
             dtype=_checked_dtype(dtype),
         )
-        self._functions: dict[bool, Any] = {}
+        self._functions: dict[tuple[bool, bool], Any] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         # A function that has been compiled holds the arguments as constants.
@@ -235,16 +240,18 @@ class Loss(keras.losses.Loss):
         if eager and not self.reveals_invalid_labels:
             self._raise_if_invalid(y_true, y_pred, weights, mask)
 
-        if reduced not in self._functions:
-            finish = self._reduced if reduced else lambda values, *inputs: values
+        distributed = reduced and self.reduction not in (None, "none") and backend.replicas() > 1
+        if (reduced, distributed) not in self._functions:
+            finish = self._parts if distributed else self._reduced
             axis = self.axis if self.samplewise else None
-            self._functions[reduced] = backend.Fused(self._weighted, finish, axis)
-        result = self._functions[reduced](y_true, y_pred, weights, mask)
+            self._functions[reduced, distributed] = backend.Fused(
+                self._weighted, finish if reduced else lambda values, *inputs: values, axis
+            )
+        result = self._functions[reduced, distributed](y_true, y_pred, weights, mask)
+        if distributed:
+            result = self._over_replicas(result)
         if eager and self.reveals_invalid_labels and not bool(ops.all(ops.isfinite(result))):
             self._raise_if_invalid(y_true, y_pred, weights, mask)
-        # A replica of a distribution adds its part to a mean over all of them.
-        if reduced and self.reduction not in (None, "none", "sum") and backend.replicas() > 1:
-            result = result / ops.cast(backend.replicas(), result.dtype)
         return result
 
     def _computing_dtype(self, y_pred: Any) -> str:
@@ -377,20 +384,41 @@ class Loss(keras.losses.Loss):
         total = ops.sum(values)
         if self.reduction == "sum":
             return total
+        share = self._share(values, y_true, weights, mask)
+        return total / tensors.count(values) if share is None else self._quotient(total, share)
+
+    def _share(self, values: Any, y_true: Any, weights: Any, mask: Any) -> Any:
+        """By what a mean divides the sum of the values; None where it is their number."""
         counted = self._counted(y_true, mask)
         by_weight = self.reduction == "mean_with_sample_weight" and weights is not None
         if counted is None and not by_weight:
-            return total / tensors.count(values)
+            return None
         share = ops.ones_like(values)
         if by_weight:
             share = share * weights
         if counted is not None:
             share = ops.where(counted, share, ops.zeros_like(share))
-        share = ops.sum(share)
+        return ops.sum(share)
+
+    @staticmethod
+    def _quotient(total: Any, share: Any) -> Any:
         # `ops.divide_no_nan`, and numbers in `ops.where`, round float64 to float32 on PyTorch.
         empty = ops.equal(share, 0)
         safe = ops.where(empty, ops.ones_like(share), share)
         return ops.where(empty, ops.zeros_like(total), total / safe)
+
+    def _parts(self, values: Any, y_true: Any, weights: Any, mask: Any) -> Any:
+        """What the samples of one replica contribute to a sum, and to that which divides it."""
+        share = self._share(values, y_true, weights, mask)
+        share = ops.sum(ops.ones_like(values)) if share is None else share
+        return ops.stack([ops.sum(values), share])
+
+    def _over_replicas(self, parts: Any) -> Any:
+        """The loss of the whole batch, divided by the number of replicas, which add it up again."""
+        # The mean of their means is another number where their shares of the batch are unequal.
+        total, share = ops.unstack(backend.over_replicas(parts), 2)
+        whole = total if self.reduction == "sum" else self._quotient(total, share)
+        return tensors.cast(whole / backend.replicas(), self.dtype)
 
     # Configuration
 
