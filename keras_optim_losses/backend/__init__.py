@@ -14,6 +14,8 @@ Every module here offers the same functions, and knows no algorithm:
   inputs)` gives the new values; an input may be a gradient. With `by_rows` the rows without
   gradient stay as they are. Without `compiled` the function holds code of users that a compiler
   need not understand. `in_place(scalars)` gives the same as sums of multiples, which PyTorch takes
+- `Record(write, read)`: what an attribute of it adds to a `tf.train.Checkpoint`, a text. It is read
+  before any variable is restored, so that an error of `read` leaves all of them as they are
 - `Fused(values, finish, axis)`: a loss of labels, predictions, weights and mask, of which the last
   two may be None; its value and its gradient are computed in one pass over memory each. `values`
   gives one value a sample, without the axis, and `finish` what becomes of these values, with
@@ -54,6 +56,7 @@ if _name not in ("tensorflow", "jax", "torch"):
 _module = import_module(f"keras_optim_losses.backend.{_name}")
 
 Fused = _module.Fused
+Record = _module.Record
 Update = _module.Update
 all_finite = _module.all_finite
 bits = _module.bits
@@ -79,6 +82,7 @@ total = _module.total
 
 __all__ = [
     "Fused",
+    "Record",
     "Rows",
     "Update",
     "all_finite",

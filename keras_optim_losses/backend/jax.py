@@ -63,6 +63,11 @@ class Update:
                 variable.assign(value)
 
 
+class Record:
+    def __init__(self, write: Callable[[], str], read: Callable[[str], None]) -> None:
+        pass  # only TensorFlow has checkpoints of its own
+
+
 class Fused:
     def __init__(
         self,

@@ -257,6 +257,21 @@ class Update:
             )
 
 
+# Checkpoints
+
+
+class Record(tf.train.experimental.PythonState):
+    def __init__(self, write: Callable[[], str], read: Callable[[str], None]) -> None:
+        self.write = write
+        self.read = read
+
+    def serialize(self) -> str:
+        return self.write()
+
+    def deserialize(self, string_value: bytes) -> None:
+        self.read(string_value.decode())
+
+
 # Losses
 
 # The number of entries from which XLA gains more than a call of it costs. A size that is not known

@@ -15,6 +15,7 @@ from keras import ops
 
 from keras_optim_losses import arguments, backend
 from keras_optim_losses.optimizers import checks
+from keras_optim_losses.optimizers.identity import Identity
 from keras_optim_losses.optimizers.norms import Norms
 from keras_optim_losses.optimizers.rounding import mixed, rounded
 from keras_optim_losses.optimizers.step import Step, larger
@@ -222,8 +223,10 @@ class Optimizer(keras.optimizers.Optimizer):
         # Book-keeping that neither Keras nor TensorFlow should track: it holds no state of its own.
         object.__setattr__(self, "_weights", {})
         object.__setattr__(self, "_restored", {})
+        object.__setattr__(self, "_promised", None)
         object.__setattr__(self, "_updates", {})
         object.__setattr__(self, "_norms", None)
+        self._record = backend.Record(self._identity_text, self._check_identity)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # An update that has been compiled holds the hyperparameters as constants.
@@ -312,8 +315,8 @@ class Optimizer(keras.optimizers.Optimizer):
             dtype = _at_least_float32(_dtype(variable))
             decays = bool(self.weight_decay) and not self._excluded(variable, paths)
             self._weights[key] = _Weight(variable, dtype, decays)
-        if self._restored:
-            self._check_state(self._restored)
+        if self._promised is not None:
+            self._promised.check(self._identity())
         super().build(variables)
         # The averages and accumulators have just been made by Keras, through the method below.
         for weight in self._weights.values():
@@ -402,39 +405,40 @@ class Optimizer(keras.optimizers.Optimizer):
         others = [variable for variable in super().variables if id(variable) not in known]
         return named | {f"variable.{i}": variable for i, variable in enumerate(others)}
 
-    def _state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the state per weight, known before any of it is made."""
-        shapes: dict[str, tuple[int, ...]] = {}
+    def _identity(self) -> Identity:
+        """What tells this state from that of others, known before any of it is made."""
+        shared = {"learning_rate": self._exact_rate, "skipped_updates": self._skipped}
+        entries = {}
         for i, weight in enumerate(self._weights.values()):
             names = ["gradient_accumulator"] if self.gradient_accumulation_steps else []
             if not weight.overwritten:
                 names += [*self.slots, *(["average"] if self.use_ema else [])]
                 names += ["float32_copy"] if self._has_copy(weight) else []
-            shapes |= {f"{i}.{name}": tuple(weight.variable.shape) for name in names}
-        return shapes
+            entries |= {f"{i}.{name}": list(weight.variable.shape) for name in names}
+        return Identity(
+            keras.saving.get_registered_name(type(self)),
+            [name for name, made in shared.items() if made is not None],
+            [list(weight.variable.shape) for weight in self._weights.values()],
+            entries,
+        )
 
-    def _check_state(self, saved: Mapping[str, Any]) -> None:
-        expected = self._state_shapes()
-        found = {name: tuple(value.shape) for name, value in saved.items() if name[0].isdigit()}
-        if expected == found:
-            return
-        kinds = [
-            ", ".join(sorted({name.partition(".")[2] for name in names})) or "nothing"
-            for names in (found, expected)
-        ]
-        wrong = [name for name in expected if name in found and found[name] != expected[name]]
-        where = (
-            f" Entry {wrong[0]} is {found[wrong[0]]}, not {expected[wrong[0]]}." if wrong else ""
-        )
-        raise ValueError(
-            f"The saved state is not that of this {type(self).__name__}: it holds {len(found)} "
-            f"entries ({kinds[0]}), and {len(expected)} ({kinds[1]}) are needed.{where} Load it "
-            f"into an optimizer of the class, the arguments and the model that it was saved with, "
-            f"or compile after loading the weights to start with fresh state."
-        )
+    def _identity_text(self) -> str:
+        return self._identity().text()
+
+    def _check_identity(self, saved: Identity | str) -> None:
+        """Raise where saved state is not that of this optimizer, or let `build` do it."""
+        saved = Identity.of_text(saved) if isinstance(saved, str) else saved
+        own = self._identity()
+        if not self.built:
+            object.__setattr__(self, "_promised", saved if saved.weights else None)
+            own = own._replace(weights=saved.weights, entries=saved.entries)
+        # Before its first step an optimizer has no state, and may take the place of none.
+        if saved.weights or int(np.asarray(self._calls)) > 0:
+            saved.check(own)
 
     def save_own_variables(self, store: Any) -> None:
         """Put all state into `store`, an h5 group or the like, by name."""
+        store["identity"] = np.frombuffer(self._identity_text().encode(), "uint8")
         for name, variable in self._named_variables().items():
             store[name] = np.asarray(variable)
 
@@ -452,19 +456,19 @@ class Optimizer(keras.optimizers.Optimizer):
                 stacklevel=2,
             )
             return
-        if "iteration" not in names:
+        if "identity" not in names:
             raise ValueError(
                 "The saved state was not written by an optimizer of keras_optim_losses and cannot "
                 "be checked. Compile after loading the weights to start with fresh state."
             )
         saved = {name: np.asarray(store[name]) for name in names}
+        identity = Identity.of_text(saved.pop("identity").tobytes().decode())
         checks.saved(saved)
-        # An optimizer that was saved before its first step has no more than a count of zero.
-        if any(name[0].isdigit() for name in names) or saved["iteration"] > 0:
-            if self.built:
-                self._check_state(saved)
-            else:
-                self._restored.update(saved)
+        # By name, shared state is found also where there is more or less of it.
+        entries = {name: list(saved[name].shape) for name in saved if name[0].isdigit()}
+        self._check_identity(identity._replace(shared=self._identity().shared, entries=entries))
+        if not self.built:
+            self._restored.update(saved)
         for name, variable in self._named_variables().items():
             if name in saved:
                 variable.assign(saved[name])

@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 from keras_optim_losses import losses, optimizers
-from tests.models import assert_same, compiled, data, network, train, values
+from tests.models import assert_same, compiled, data, network, state, train, values
+from tests.test_contract import OPTIMIZERS, every_optimizer
 
 ADAM_LIKE_KERAS = {"epsilon_hat": True}
 PAIRS = [
@@ -342,6 +343,48 @@ def test_state_of_another_optimizer_is_an_error(built, tmp_path):
     with pytest.raises(ValueError, match="not that of this RMSprop.*momentum, velocity"):
         model.load_weights(tmp_path / "adam.weights.h5")
         train(model)
+
+
+def built(optimizer):
+    model = compiled(optimizer)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+@every_optimizer
+def test_state_of_any_other_class_is_an_error_and_changes_none(cls, tmp_path):
+    built(cls()).save_weights(tmp_path / "state.weights.h5")
+    for other in OPTIMIZERS:
+        for model in () if other is cls else (built(other()), compiled(other())):
+            before = values(model.optimizer.variables)
+            with pytest.raises(ValueError, match=f"this {other.__name__}.*>{cls.__name__} and"):
+                model.load_weights(tmp_path / "state.weights.h5")
+            assert_same(before, values(model.optimizer.variables))
+
+
+def test_a_file_from_before_the_first_step_takes_the_place_of_no_state(tmp_path):
+    compiled(optimizers.Adam()).save_weights(tmp_path / "empty.weights.h5")
+    model = built(optimizers.Adam())
+    model.load_weights(tmp_path / "empty.weights.h5")
+    train(model)
+    before = values(model.optimizer.variables)
+    with pytest.raises(ValueError, match="holds 0 entries"):
+        model.load_weights(tmp_path / "empty.weights.h5")
+    assert_same(before, values(model.optimizer.variables))
+
+
+def test_a_file_that_is_cut_short_changes_nothing(tmp_path):
+    path = tmp_path / "state.weights.h5"
+    model = built(optimizers.Adam())
+    model.save_weights(path)
+    content = path.read_bytes()
+    train(model)
+    before = state(model)
+    for length in range(0, len(content), len(content) // 7):
+        path.write_bytes(content[:length])
+        with pytest.raises(OSError, match="truncated|signature"):
+            model.load_weights(path)
+        assert_same(before, state(model))
 
 
 def test_state_of_keras_is_an_error_that_says_what_to_do(tmp_path):

@@ -1,0 +1,124 @@
+"""Training that is killed goes on as if nothing had been, and a wrong file changes nothing."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_optim_losses import optimizers
+from tests.models import assert_same, state
+from tests.test_contract import OPTIMIZERS
+
+# What is wrong is an error, and changes nothing
+
+
+SCHEDULE = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
+
+
+def made(optimizer, units=3):
+    keras.utils.set_random_seed(len(optimizer.name))
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def built(optimizer, units=3):
+    model = made(optimizer, units)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def write(model, folder):
+    return tf.train.Checkpoint(model=model).save(folder / "checkpoint")
+
+
+def assert_restoring_changes_nothing(model, path, error, message):
+    for variable in (variables := [*model.variables, *model.optimizer.variables]):
+        variable.assign(tf.cast(tf.fill(variable.shape, 7), variable.dtype))
+    with pytest.raises(error, match=message):
+        tf.train.Checkpoint(model=model).restore(path)
+    for variable in variables:
+        np.testing.assert_array_equal(np.asarray(variable), 7)
+
+
+@pytest.mark.parametrize("cls", OPTIMIZERS)
+def test_a_checkpoint_of_another_optimizer(cls, tmp_path):
+    path = write(built(cls()), tmp_path)
+    for other in OPTIMIZERS:
+        if other is not cls:
+            message = f"not that of this {other.__name__}: it was saved by a .*>{cls.__name__} "
+            assert_restoring_changes_nothing(built(other()), path, ValueError, message)
+            # Before the weights are known it is found out as well.
+            assert_restoring_changes_nothing(made(other()), path, ValueError, message)
+
+
+@pytest.mark.parametrize(
+    "saved, loaded, message",
+    [
+        ({}, {"amsgrad": True}, r"4 entries \(momentum, velocity\), and 6 .*velocity_hat"),
+        ({"use_ema": True}, {}, r"6 entries \(average, .*and 4"),
+        ({}, {"gradient_accumulation_steps": 2}, "gradient_accumulator"),
+        ({"skip_nonfinite": True}, {}, r"it has \['learning_rate', 'skipped_updates'\], not"),
+        ({"learning_rate": SCHEDULE}, {}, r"it has \[\], not \['learning_rate'\]"),
+    ],
+)
+def test_a_checkpoint_of_other_arguments(saved, loaded, message, tmp_path):
+    path = write(built(optimizers.Adam(**saved)), tmp_path)
+    assert_restoring_changes_nothing(built(optimizers.Adam(**loaded)), path, ValueError, message)
+    model = made(optimizers.Adam(**loaded))
+    with pytest.raises(ValueError, match=message):  # as soon as it can be known
+        tf.train.Checkpoint(model=model).restore(path)
+        model.fit(np.zeros((2, 4)), np.zeros((2, 3)), verbose=0)
+
+
+@pytest.mark.parametrize("cls", [optimizers.SGD, optimizers.Adam])
+def test_a_checkpoint_of_another_model(cls, tmp_path):
+    path = write(built(cls()), tmp_path)
+    message = r"shape of weight 0 is \(4, 3\), not \(4, 5\)"
+    assert_restoring_changes_nothing(built(cls(), units=5), path, ValueError, message)
+
+
+def test_a_checkpoint_from_before_the_first_step(tmp_path):
+    path = write(made(optimizers.Adam()), tmp_path)
+    model = built(optimizers.Adam())
+    tf.train.Checkpoint(model=model).restore(path)  # there is nothing to lose
+    model.optimizer.apply([tf.ones((4, 3)), tf.ones(3)])
+    assert_restoring_changes_nothing(model, path, ValueError, "holds 0 entries")
+
+
+@pytest.mark.parametrize("way", ["cut short", "missing", "a byte is another"])
+@pytest.mark.parametrize("part", [".index", ".data-00000-of-00001"])
+def test_a_damaged_checkpoint(part, way, tmp_path):
+    path = write(built(optimizers.Adam()), tmp_path)
+    file = Path(path + part)
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    if way == "cut short":
+        file.write_bytes(content[:middle])
+    elif way == "missing":
+        file.unlink()
+    else:
+        content[middle] ^= 255
+        file.write_bytes(content)
+    # These are TensorFlow's own errors, which name the file or what is wrong with it.
+    message = f"{re.escape(path)}|sstable|less bytes"
+    errors = (tf.errors.OpError, IndexError)
+    assert_restoring_changes_nothing(built(optimizers.Adam()), path, errors, message)
+
+
+def test_a_damaged_backup(tmp_path):
+    model = built(optimizers.Adam())
+    x, y = np.ones((4, 4)), np.zeros((4, 3))
+    backup = keras.callbacks.BackupAndRestore(str(tmp_path), delete_checkpoint=False)
+    model.fit(x, y, callbacks=[backup], verbose=0)
+    file = tmp_path / "latest.weights.h5"
+    content = file.read_bytes()
+    before = state(model)
+    for length in range(0, len(content), len(content) // 5):
+        file.write_bytes(content[:length])
+        with pytest.raises(OSError, match="truncated|signature"):
+            model.fit(x, y, epochs=2, callbacks=[backup], verbose=0)
+        assert_same(before, state(model))
