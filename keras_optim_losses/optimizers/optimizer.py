@@ -518,7 +518,8 @@ class Optimizer(keras.optimizers.Optimizer):
                     f"gives it. Received: learning_rate={value!r}. Set it to another schedule or "
                     "function, or make an optimizer with a number."
                 )
-            exact_rate = value if isinstance(value, float) else self._exact_rate
+            # Later, what is compiled and what is saved know the number of the variable alone.
+            exact_rate = value if isinstance(value, float) and not self.built else self._exact_rate
         keras.optimizers.Optimizer.learning_rate.fset(self, value)
         self._exact_rate = exact_rate
 

@@ -122,3 +122,27 @@ def test_a_damaged_backup(tmp_path):
         with pytest.raises(OSError, match="truncated|signature"):
             model.fit(x, y, epochs=2, callbacks=[backup], verbose=0)
         assert_same(before, state(model))
+
+
+def test_a_rate_that_was_changed_is_the_same_after_a_restart(tmp_path):
+    """Also where weights are float64, and the float32 variable of the rate holds another number."""
+
+    def steps(optimizer, weight):
+        step = tf.function(lambda: optimizer.apply([tf.ones(1, tf.float64)]), autograph=False)
+        for _ in range(2):
+            step()
+
+    def start():
+        weight = keras.Variable(np.ones(1), dtype="float64")
+        optimizer = optimizers.SGD(0.1)
+        optimizer.build([weight])
+        return optimizer, weight, tf.train.Checkpoint(optimizer=optimizer, weight=weight)
+
+    optimizer, weight, checkpoint = start()
+    optimizer.learning_rate = 0.3
+    path = checkpoint.save(tmp_path / "checkpoint")
+    steps(optimizer, weight)
+    again, same, checkpoint = start()
+    checkpoint.restore(path)
+    steps(again, same)
+    np.testing.assert_array_equal(np.asarray(weight), np.asarray(same))
