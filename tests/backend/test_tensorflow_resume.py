@@ -1,6 +1,9 @@
 """Training that is killed goes on as if nothing had been, and a wrong file changes nothing."""
 
+import random
 import re
+import signal
+import time
 from pathlib import Path
 
 import keras
@@ -9,8 +12,74 @@ import pytest
 import tensorflow as tf
 
 from keras_optim_losses import optimizers
+from tests.backend import cluster, resume
 from tests.models import assert_same, state
-from tests.test_contract import OPTIMIZERS
+
+
+def run(folder, saves=None, seconds=0):
+    """Start the run, and let it come to its end, or kill it.
+
+    Args:
+        folder: of the run.
+        saves: it is killed when so many states have been saved,
+        seconds: and so much time has gone by.
+
+    Returns:
+        How many states have been saved by each kind of training.
+    """
+    deadline = time.monotonic() + cluster.PATIENCE
+    printed = folder / "printed"
+    with printed.open("w") as output:
+        process = cluster.start("-m", "tests.backend.resume", folder, output=output)
+    try:
+        while process.poll() is None and not (
+            saves and printed.read_text().count("saved") >= saves
+        ):
+            assert time.monotonic() < deadline, "time is up"
+            time.sleep(0.01)
+        time.sleep(seconds)
+    finally:
+        process.kill()
+        process.wait()
+        print(printed.read_text())  # shown if something fails
+    assert process.returncode == (-signal.SIGKILL if saves else 0)
+    return {kind: printed.read_text().count(f"saved {kind}\n") for kind in resume.SAVES}
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The weights of a run that was killed three times."""
+    folder = tmp_path_factory.mktemp("run")
+    seed = random.SystemRandom().randrange(2**32)
+    print("moments by seed", seed)
+    rng = random.Random(seed)
+    for _ in range(3):
+        epochs, seconds = rng.uniform(1, 2.5), rng.uniform(0, 0.1)
+        run(folder, int(epochs * resume.SAVES_PER_EPOCH), seconds)
+    saved = run(folder)
+    for kind in resume.SAVES:
+        assert saved[kind] < resume.SAVES[kind], f"{kind} did not go on but began anew"
+    return dict(np.load(folder / "weights.npz"))
+
+
+@pytest.fixture(scope="module")
+def unharmed():
+    """The weights of a run in this process, which saves nothing."""
+    by_fit, by_loop = resume.models("fit"), resume.models("loop")
+    for model in by_fit:
+        resume.fit(model)
+    resume.loop(by_loop, tf.Variable(0))
+    return resume.weights(by_fit, by_loop)
+
+
+@pytest.mark.parametrize("kind", ["fit", "loop"])
+@pytest.mark.parametrize("cls", resume.OPTIMIZERS)
+def test_killed_training_goes_on_bit_for_bit(cls, kind, killed, unharmed):
+    names = [name for name in unharmed if name.startswith(f"{cls.__name__}/{kind}/")]
+    assert len(names) == 2
+    for name in names:
+        np.testing.assert_array_equal(killed[name], unharmed[name])
+
 
 # What is wrong is an error, and changes nothing
 
@@ -44,10 +113,10 @@ def assert_restoring_changes_nothing(model, path, error, message):
         np.testing.assert_array_equal(np.asarray(variable), 7)
 
 
-@pytest.mark.parametrize("cls", OPTIMIZERS)
+@pytest.mark.parametrize("cls", resume.OPTIMIZERS)
 def test_a_checkpoint_of_another_optimizer(cls, tmp_path):
     path = write(built(cls()), tmp_path)
-    for other in OPTIMIZERS:
+    for other in resume.OPTIMIZERS:
         if other is not cls:
             message = f"not that of this {other.__name__}: it was saved by a .*>{cls.__name__} "
             assert_restoring_changes_nothing(built(other()), path, ValueError, message)
