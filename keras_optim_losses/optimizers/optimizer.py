@@ -95,6 +95,11 @@ class Optimizer(keras.optimizers.Optimizer):
     State and arithmetic are float32, or float64 for float64 weights, also where weights are float16
     or bfloat16; such a weight has a float32 copy among the state, so that small updates add up.
 
+    Under a `tf.distribute` strategy gradients are summed over the replicas before all this; with
+    `keras.distribution` on JAX state lies where its weight lies; on PyTorch give `apply` the
+    gradients that DistributedDataParallel leaves. MultiWorkerMirroredStrategy takes a loop of your
+    own, as in `examples/distributed.py`, for `fit` fails under it in Keras 3.15 itself.
+
     A constructor argument of a subclass is kept as an attribute of the same name; then it is part
     of the configuration and comes back from a file.
 

@@ -7,7 +7,6 @@ import tensorflow as tf
 from keras import ops
 
 from keras_optim_losses import losses, optimizers
-from tests.backend.replicas import mirrored
 from tests.losses.test_pitfalls import BAD
 from tests.models import assert_same, compiled, data, state, train, values
 from tests.test_contract import every_loss, every_optimizer, labels_for, own_arguments
@@ -121,15 +120,6 @@ def test_first_apply_inside_a_graph_builds_and_restores():
     optimizer = optimizers.Adagrad(0.1, initial_accumulator_value=0.5)
     tf.function(lambda: optimizer.apply([tf.ones(2)], [weight]))()
     np.testing.assert_allclose(np.asarray(weight), 1 - 0.1 / np.sqrt(1.5), rtol=1e-6)
-
-
-def test_mirrored_strategy_trains_as_one_device():
-    with mirrored().scope():
-        model = compiled(optimizers.Adam(0.05, clipnorm=0.5))
-    alone = compiled(optimizers.Adam(0.05, clipnorm=0.5))
-    train(model, 3), train(alone, 3)
-    for a, b in zip(values(model.weights), values(alone.weights)):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 @every_loss

@@ -1,4 +1,7 @@
-"""Many devices train as one does."""
+"""Many devices train as one does: replicas in a process, and in two processes."""
+
+import functools
+import re
 
 import keras
 import numpy as np
@@ -6,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_optim_losses import losses
+from tests.backend import cluster, distributed, tensorflow_worker
 from tests.backend.replicas import mirrored
 from tests.models import labels_for
 from tests.test_contract import LOSSES
@@ -59,3 +63,49 @@ def test_replicas_with_unequal_parts_of_a_batch(loss):
             np.testing.assert_allclose(
                 tf.concat(gradients.values, 0), gradient, rtol=1e-6, atol=1e-9
             )
+
+
+# Two devices
+
+
+@functools.cache
+def on_one_device(case):
+    return distributed.by_fit(case)
+
+
+@pytest.mark.parametrize("case", distributed.CASES)
+def test_fit_on_two_replicas(case):
+    with mirrored().scope():
+        got = distributed.by_fit(case)
+    distributed.assert_close(got, on_one_device(case))
+
+
+# Two processes
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    """What each process has found, and what it has printed."""
+    folder = tmp_path_factory.mktemp("workers")
+    addresses = cluster.free_addresses(2)
+    files = [folder / f"{i}.npz" for i in range(2)]
+    printed = cluster.run(
+        *(
+            ("-m", "tests.backend.tensorflow_worker", ",".join(addresses), i, file)
+            for i, file in enumerate(files)
+        )
+    )
+    return [dict(np.load(file)) for file in files], printed
+
+
+@pytest.mark.parametrize("case", tensorflow_worker.CASES)
+def test_a_loop_in_two_processes(case, workers):
+    for arrays in workers[0]:
+        got = [arrays[f"{case}/{i}"] for i in range(sum(k.startswith(case) for k in arrays))]
+        distributed.assert_close(got, on_one_device(case))
+
+
+def test_fit_in_two_processes_fails_in_keras_itself(workers):
+    """When it works, say so in the README, in the example and in `Optimizer`."""
+    for printed in workers[1]:
+        assert re.search(r"fit: ValueError: Attempt to convert a value \(PerReplica", printed)

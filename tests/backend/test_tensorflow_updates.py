@@ -269,44 +269,6 @@ def test_the_table_is_written_in_place(make):
 # Over replicas
 
 
-class Recommender(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.table = keras.layers.Embedding(30, 4)
-        self.top = keras.layers.Dense(3)
-
-    def call(self, x):
-        return self.top(keras.ops.mean(self.table(x), axis=1))
-
-
-@pytest.mark.parametrize(
-    "cls, shared",
-    [
-        (optimizers.Adam, {}),
-        (optimizers.Adam, {"clipnorm": 0.05}),
-        (optimizers.Adam, {"global_clipnorm": 0.05, "lazy": True}),
-        (optimizers.Adam, {"use_ema": True, "ema_momentum": 0.9, "lazy": True}),
-        (optimizers.Adam, {"gradient_accumulation_steps": 2}),
-        (optimizers.Adagrad, {"weight_decay": 0.1}),
-    ],
-)
-def test_two_replicas_train_as_one_device(cls, shared):
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 28, (48, 3))  # ids that both replicas have, and two that nobody has
-    results = []
-    for strategy in (tf.distribute.get_strategy(), mirrored()):
-        with strategy.scope():
-            keras.utils.set_random_seed(1)
-            model = Recommender()
-            loss = losses.SparseCategoricalCrossentropy(from_logits=True)
-            model.compile(cls(0.05, epsilon=1e-3, **shared), loss)
-        model.fit(x, x[:, 0] % 3, batch_size=16, epochs=2, shuffle=False, verbose=0)
-        results.append(values(model.weights))
-    for one, other in zip(*results):
-        # The sums over a batch are added up in another order, in each of six steps.
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("sparse", [False, True])
 def test_one_replica_with_a_nan_skips_the_update_of_all(sparse):
     with mirrored().scope():
