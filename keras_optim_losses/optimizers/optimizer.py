@@ -413,7 +413,7 @@ class Optimizer(keras.optimizers.Optimizer):
     def _identity(self) -> Identity:
         """What tells this state from that of others, known before any of it is made."""
         shared = {"learning_rate": self._exact_rate, "skipped_updates": self._skipped}
-        entries = {}
+        entries: dict[str, list[int]] = {}
         for i, weight in enumerate(self._weights.values()):
             names = ["gradient_accumulator"] if self.gradient_accumulation_steps else []
             if not weight.overwritten:
