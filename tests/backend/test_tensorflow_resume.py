@@ -158,6 +158,18 @@ def test_a_checkpoint_from_before_the_first_step(tmp_path):
     assert_restoring_changes_nothing(model, path, ValueError, "holds 0 entries")
 
 
+def test_a_checkpoint_of_keras_is_told_by_asserting_a_match(tmp_path):
+    """It says nothing of whose state it holds, and `restore` cannot refuse it."""
+    for optimizer, matches in ((keras.optimizers.Adam(), False), (optimizers.Adam(), True)):
+        path = write(built(optimizer), tmp_path)
+        status = tf.train.Checkpoint(model=built(optimizers.Adam())).restore(path)
+        if matches:
+            status.assert_existing_objects_matched()
+        else:
+            with pytest.raises(AssertionError, match="Record"):
+                status.assert_existing_objects_matched()
+
+
 @pytest.mark.parametrize("way", ["cut short", "missing", "a byte is another"])
 @pytest.mark.parametrize("part", [".index", ".data-00000-of-00001"])
 def test_a_damaged_checkpoint(part, way, tmp_path):
