@@ -10,11 +10,11 @@ from pathlib import Path
 import jax
 import keras
 
-from tests.backend import distributed
+from tests.backend import side_by_side
 from tests.models import assert_same, values
 
 SAMPLES = 40  # a last batch that is not full, but can be divided among eight devices
-EVERY_OPTIMIZER = [case for case in distributed.CASES if case.endswith("accumulated")]
+EVERY_OPTIMIZER = [case for case in side_by_side.CASES if case.endswith("accumulated")]
 
 
 def data_parallel():
@@ -36,9 +36,9 @@ def model_parallel():
 def trained(case, distribution=None, index=0, count=1):
     """A model, trained on this process' share of each batch, and the losses that `fit` reports."""
     keras.distribution.set_distribution(distribution)
-    model, y = distributed.compiled(case, SAMPLES)
-    x, _ = distributed.data(SAMPLES)
-    history = distributed.fit(model, x[index::count], y[index::count], distributed.BATCH // count)
+    model, y = side_by_side.compiled(case, SAMPLES)
+    x, _ = side_by_side.data(SAMPLES)
+    history = side_by_side.fit(model, x[index::count], y[index::count], side_by_side.BATCH // count)
     return model, [*values([*model.weights, *model.optimizer.variables]), history]
 
 
@@ -61,13 +61,13 @@ def check_all_devices(folder):
     for case in EVERY_OPTIMIZER:
         expected = trained(case)[1]
         model, got = trained(case, model_parallel())
-        distributed.assert_close(got, expected)
+        side_by_side.assert_close(got, expected)
         check_layouts(model)
-    distributed.assert_close(trained(case, data_parallel())[1], expected)
+    side_by_side.assert_close(trained(case, data_parallel())[1], expected)
 
     keras.distribution.set_distribution(model_parallel())
     model.save_weights(folder / "state.weights.h5")
-    again, _ = distributed.compiled(case, SAMPLES)
+    again, _ = side_by_side.compiled(case, SAMPLES)
     again.load_weights(folder / "state.weights.h5")
     assert_same(got[:-1], values([*again.weights, *again.optimizer.variables]))
     check_layouts(again)
@@ -80,7 +80,7 @@ def check_processes(addresses, index):
     expected = trained("Adam-accumulated")[1]
     for distribution in (data_parallel(), model_parallel()):
         _, got = trained("Adam-accumulated", distribution, index, count)
-        distributed.assert_close(got, expected)
+        side_by_side.assert_close(got, expected)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,17 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from tests.backend import distributed
+from tests.backend import side_by_side
 from tests.models import values
 
-CASES = [case for case in distributed.CASES if case.startswith("Adam-")]
+CASES = [case for case in side_by_side.CASES if case.startswith("Adam-")]
 
 
 def trained(case, strategy, index, count):
-    """As `distributed.by_fit`, in a loop of its own on this process' share of each batch."""
-    x, _ = distributed.data(distributed.SAMPLES)
+    """As `side_by_side.by_fit`, in a loop of its own on this process' share of each batch."""
+    x, _ = side_by_side.data(side_by_side.SAMPLES)
     with strategy.scope():
-        model, y = distributed.compiled(case)
+        model, y = side_by_side.compiled(case)
 
     def on_replica(x, y):
         with tf.GradientTape() as tape:
@@ -36,10 +36,10 @@ def trained(case, strategy, index, count):
         return strategy.reduce("SUM", strategy.run(on_replica, args=share), axis=None)
 
     history = []
-    for _ in range(distributed.EPOCHS):
+    for _ in range(side_by_side.EPOCHS):
         total = 0
-        for first in range(0, len(x), distributed.BATCH):
-            batch = slice(first, first + distributed.BATCH)
+        for first in range(0, len(x), side_by_side.BATCH):
+            batch = slice(first, first + side_by_side.BATCH)
             total += float(step(x[batch][index::count], y[batch][index::count])) * len(x[batch])
         history.append(total / len(x))
     with strategy.scope():
@@ -49,11 +49,11 @@ def trained(case, strategy, index, count):
 
 def fit(strategy):
     """What comes of `fit`."""
-    x, _ = distributed.data(distributed.SAMPLES)
+    x, _ = side_by_side.data(side_by_side.SAMPLES)
     with strategy.scope():
-        model, y = distributed.compiled(CASES[0])
+        model, y = side_by_side.compiled(CASES[0])
     try:
-        model.fit(x, y, batch_size=distributed.BATCH, shuffle=False, verbose=0)
+        model.fit(x, y, batch_size=side_by_side.BATCH, shuffle=False, verbose=0)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "works"

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_optim_losses import losses
-from tests.backend import cluster, distributed, tensorflow_worker
+from tests.backend import cluster, side_by_side, tensorflow_worker
 from tests.backend.replicas import mirrored
 from tests.models import labels_for
 from tests.test_contract import LOSSES
@@ -70,14 +70,14 @@ def test_replicas_with_unequal_parts_of_a_batch(loss):
 
 @functools.cache
 def on_one_device(case):
-    return distributed.by_fit(case)
+    return side_by_side.by_fit(case)
 
 
-@pytest.mark.parametrize("case", distributed.CASES)
+@pytest.mark.parametrize("case", side_by_side.CASES)
 def test_fit_on_two_replicas(case):
     with mirrored().scope():
-        got = distributed.by_fit(case)
-    distributed.assert_close(got, on_one_device(case))
+        got = side_by_side.by_fit(case)
+    side_by_side.assert_close(got, on_one_device(case))
 
 
 # Two processes
@@ -102,7 +102,7 @@ def workers(tmp_path_factory):
 def test_a_loop_in_two_processes(case, workers):
     for arrays in workers[0]:
         got = [arrays[f"{case}/{i}"] for i in range(sum(k.startswith(case) for k in arrays))]
-        distributed.assert_close(got, on_one_device(case))
+        side_by_side.assert_close(got, on_one_device(case))
 
 
 def test_fit_in_two_processes_fails_in_keras_itself(workers):
