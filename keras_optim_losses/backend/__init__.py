@@ -4,6 +4,8 @@ Every module here offers the same functions, and knows no algorithm:
 
 - `key(variable)`: what identifies a weight, in every form in which it may be handed over
 - `placement(variable)`: a context in which state of the weight is made; gives its layout
+- `is_plain(gradient, shape)`: whether one look tells that `gradient` would give it back as it is,
+  of this shape; False where looks cost nothing
 - `gradient(given)`: a gradient as it is handled here, a tensor or `Rows`
 - `dense(gradient, variable)`: it as a tensor like the weight
 - `reduced(gradients, dtypes)`: summed over the replicas of a distribution, and each row once
@@ -66,6 +68,7 @@ extremes = _module.extremes
 from_bits = _module.from_bits
 gradient = _module.gradient
 is_eager = _module.is_eager
+is_plain = _module.is_plain
 key = _module.key
 log_likelihood = _module.log_likelihood
 log_softmax = _module.log_softmax
@@ -93,6 +96,7 @@ __all__ = [
     "from_bits",
     "gradient",
     "is_eager",
+    "is_plain",
     "key",
     "log_likelihood",
     "log_softmax",

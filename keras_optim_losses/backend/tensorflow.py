@@ -64,6 +64,10 @@ def _fused(function: Callable[..., Any]) -> Callable[..., Any]:
 # Gradients
 
 
+def is_plain(gradient: Any, shape: Sequence[Any]) -> bool:
+    return False  # a step is traced once
+
+
 def gradient(given: Any) -> tf.Tensor | Rows:
     if isinstance(given, tf.IndexedSlices):
         return Rows(given.values, given.indices)

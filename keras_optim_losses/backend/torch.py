@@ -32,6 +32,15 @@ def placement(variable: Any) -> Iterator[None]:
     yield None
 
 
+def is_plain(gradient: Any, shape: Sequence[int]) -> bool:
+    return (
+        isinstance(gradient, torch.Tensor)
+        and gradient.shape == shape
+        and gradient.dtype is torch.float32
+        and gradient.layout is torch.strided
+    )
+
+
 def gradient(given: Any) -> torch.Tensor | Rows:
     given = torch.as_tensor(given)
     if not given.is_sparse:
@@ -83,13 +92,12 @@ class Update:
     def __call__(
         self, scalars: Mapping[str, Any], entries: Sequence[tuple[Sequence[Any], Sequence[Any]]]
     ) -> None:
-        found = [([v.value for v in group], given) for group, given in entries]
         if self.in_place is not None:
-            sparse = [entry for entry in found if isinstance(entry[1][0], Rows)]
-            whole = [entry for entry in found if not isinstance(entry[1][0], Rows)]
+            whole = [entry for entry in entries if not isinstance(entry[1][0], Rows)]
             if whole:
                 _in_place(self.in_place(scalars), whole)
-            found = sparse
+            entries = [entry for entry in entries if isinstance(entry[1][0], Rows)]
+        found = [([v.value for v in group], given) for group, given in entries]
         self._carry_out(scalars, found)
 
     def _carry_out(
@@ -158,10 +166,10 @@ class Update:
 
 def _in_place(
     steps: Sequence[tuple[int, Any, int, Any]],
-    entries: list[tuple[list[torch.Tensor], Sequence[Any]]],
+    entries: Sequence[tuple[Sequence[Any], Sequence[Any]]],
 ) -> None:
     """Sums of multiples need no memory of their own, and one call serves all weights."""
-    columns = [list(column) for column in zip(*(tensors for tensors, _ in entries))]
+    columns = [[v.value for v in column] for column in zip(*(group for group, _ in entries))]
     columns.append([inputs[0] for _, inputs in entries])
     for target, kept, source, share in steps:
         if kept != 1:

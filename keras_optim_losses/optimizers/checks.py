@@ -45,9 +45,9 @@ def trainable(variables: Sequence[Any]) -> None:
             )
 
 
-def once(variables: Sequence[Any]) -> None:
-    """Each of these weights is given once."""
-    if len({backend.key(variable) for variable in variables}) < len(variables):
+def once(variables: Sequence[Any], keys: Sequence[Any]) -> None:
+    """Each of these weights is given once. `keys` are theirs in the backend."""
+    if len(set(keys)) < len(variables):
         paths = [path(variable) for variable in variables]
         twice = next((name for name in paths if paths.count(name) > 1), paths[0])
         raise ValueError(
@@ -61,8 +61,6 @@ def gradient(given: Any, variable: Any) -> Any:
     expected = tuple(variable.shape)
     if ops.is_tensor(given) and arguments.is_real(given.dtype):
         made = backend.gradient(given)
-        if not isinstance(made, backend.Rows) and tuple(made.shape) == expected:
-            return made  # for hundreds of small weights the rest would take longer than the update
     else:
         made = arguments.tensor(f"The gradient of {path(variable)}", given, backend.gradient)
     by_rows = isinstance(made, backend.Rows)

@@ -49,10 +49,10 @@ class _Weight:
     dtype: str
     decays: bool
     state: dict[str, Any] = field(default_factory=dict)
+    overwritten: bool = False  # by its gradient, in the place of an update
 
-    @property
-    def overwritten(self) -> bool:
-        return getattr(self.variable, "overwrite_with_gradient", False)
+    def __post_init__(self) -> None:
+        self.overwritten = getattr(self.variable, "overwrite_with_gradient", False)
 
     @property
     def value(self) -> Any:
@@ -302,11 +302,11 @@ class Optimizer(keras.optimizers.Optimizer):
                 trained, or state that was loaded before does not fit them.
         """
         variables = arguments.listed("variables", variables, "weights")
+        keys = [backend.key(variable) for variable in variables]
         if not self.built:
             checks.trainable(variables)
-            checks.once(variables)
-        keys = [backend.key(variable) for variable in variables]
-        if self.built:
+            checks.once(variables, keys)
+        else:
             if set(keys) != set(self._weights):
                 raise ValueError(
                     f"This {type(self).__name__} was built for {len(self._weights)} other weights, "
@@ -627,15 +627,17 @@ class Optimizer(keras.optimizers.Optimizer):
             variables = [weight.variable for weight in self._weights.values()]
         else:
             variables = arguments.listed("trainable_variables", trainable_variables, "weights")
-        pairs = self._checked(grads, variables)
+        given = self._checked(grads, variables)
         with keras.name_scope(self.name):
             if not self.built:
                 self.build(variables)
-            pairs = [(gradient, self._weight_of(variable)) for gradient, variable in pairs]
-            for gradient, weight in pairs:
+            pairs = []
+            for key, gradient in given.items():
+                weight = self._weights[key]
                 if weight.overwritten:
                     self._overwrite(gradient, weight)
-            pairs = [(gradient, weight) for gradient, weight in pairs if not weight.overwritten]
+                else:
+                    pairs.append((gradient, weight))
             if pairs:
                 self._accumulate_and_update(pairs)
         self._count(1)
@@ -655,19 +657,20 @@ class Optimizer(keras.optimizers.Optimizer):
         full = self._calls > LAST_CALL - calls
         self._calls.assign_add(calls - back * ops.cast(full, self._calls.dtype))
 
-    def _checked(self, grads: list[Any], variables: list[Any]) -> list[tuple[Any, Any]]:
-        """Gradients with their weights, where there is a gradient."""
+    def _checked(self, grads: list[Any], variables: list[Any]) -> dict[Any, Any]:
+        """Gradients by the keys of their weights, where there is a gradient."""
         if len(grads) != len(variables):
             raise ValueError(
                 f"`grads` must hold one gradient for each weight. Received {len(grads)} gradients "
                 f"for {len(variables)} weights."
             )
-        if self.built:
+        keys = [backend.key(variable) for variable in variables]
+        if not self.built:
+            checks.trainable(variables)
+        elif not self._weights.keys() >= set(keys):
             for variable in variables:
                 self._weight_of(variable)
-        else:
-            checks.trainable(variables)
-        checks.once(variables)
+        checks.once(variables, keys)
         missing = [_path(v) for gradient, v in zip(grads, variables) if gradient is None]
         if len(missing) == len(grads):
             raise ValueError(
@@ -679,7 +682,14 @@ class Optimizer(keras.optimizers.Optimizer):
                 f"loss depend on them?",
                 stacklevel=3,
             )
-        return [(checks.gradient(g, v), v) for g, v in zip(grads, variables) if g is not None]
+        return {
+            # For hundreds of small weights the whole check would take longer than the update.
+            key: gradient
+            if backend.is_plain(gradient, variable.shape)
+            else checks.gradient(gradient, variable)
+            for key, gradient, variable in zip(keys, grads, variables)
+            if gradient is not None
+        }
 
     def _weight_of(self, variable: Any) -> _Weight:
         weight = self._weights.get(backend.key(variable))
@@ -840,7 +850,7 @@ class Optimizer(keras.optimizers.Optimizer):
                 inputs = [] if gradients is None else [gradients[i]]
                 if whole and inputs:
                     inputs = [backend.dense(inputs[0], variables[0])]
-                entries.append((variables, inputs + factors[i : i + 1]))
+                entries.append((variables, inputs + factors[i : i + 1] if factors else inputs))
             update(scalars[recipe.dtype], entries)
         if before is not None:
             self._norms.after(before, made)
