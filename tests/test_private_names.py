@@ -6,6 +6,8 @@ from keras.src.backend import get_keras_mask
 from keras.src.random.seed_generator import global_seed_generator
 
 from keras_optim_losses import losses, optimizers
+from keras_optim_losses.losses.advice import compiled as advice_compiled
+from keras_optim_losses.losses.advice import outputs
 from tests.models import compiled, train
 
 
@@ -70,3 +72,25 @@ def test_the_model_calls_what_the_optimizer_overrides():
     object.__setattr__(optimizer, "scalars", lambda step: called.append(1) or scalars(step))
     train(compiled(optimizer))
     assert called
+
+
+def test_a_symbolic_tensor_knows_the_layer_that_made_it():
+    layer = keras.layers.Dense(2, activation="softmax")
+    output = layer(keras.Input((3,)))
+    operation, node, tensor = output._keras_history
+    assert operation is layer and (node, tensor) == (0, 0)
+    assert layer(keras.Input((3,)))._keras_history.node_index == 1
+    assert outputs.of_tensor(output) == "softmax"
+
+
+def test_a_model_keeps_what_it_was_compiled_with():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(loss="mse", metrics=["mae"], weighted_metrics=["mse"])
+    assert model._compile_config.config["metrics"] == ["mae"]
+    (place, _), *_ = advice_compiled.places(model, keras.ops.ones((2, 1)))
+    assert advice_compiled.metrics_of(model, place) == ["mae", "mse"]
+
+
+def test_a_loss_keeps_an_axis_that_its_configuration_does_not():
+    loss = keras.losses.SparseCategoricalCrossentropy(axis=1)
+    assert "axis" not in loss.get_config() and loss._fn_kwargs["axis"] == 1

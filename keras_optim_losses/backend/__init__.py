@@ -41,6 +41,8 @@ Every module here offers the same functions, and knows no algorithm:
   replica, the gradient of the whole by the replica's own part
 - `random_state_kept()`: a context that leaves the backend's own random state as it was, where it
   can be had
+- `inference(model)`: a context in which a call of the model records no gradient and updates
+  nothing that the framework keeps for itself
 """
 
 from importlib import import_module
@@ -67,6 +69,7 @@ dense = _module.dense
 extremes = _module.extremes
 from_bits = _module.from_bits
 gradient = _module.gradient
+inference = _module.inference
 is_eager = _module.is_eager
 is_plain = _module.is_plain
 key = _module.key
@@ -95,6 +98,7 @@ __all__ = [
     "extremes",
     "from_bits",
     "gradient",
+    "inference",
     "is_eager",
     "is_plain",
     "key",

@@ -527,3 +527,7 @@ def over_replicas(x: tf.Tensor) -> Any:
 def random_state_kept() -> contextlib.AbstractContextManager[None]:
     # Out of reach, in the kernels of stateful operations. Those that Keras uses are stateless.
     return contextlib.nullcontext()
+
+
+def inference(model: Any) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()

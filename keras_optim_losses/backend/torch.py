@@ -367,3 +367,18 @@ def over_replicas(x: torch.Tensor) -> torch.Tensor:
 
 def random_state_kept() -> contextlib.AbstractContextManager[None]:
     return torch.random.fork_rng(range(torch.cuda.device_count()))
+
+
+@contextlib.contextmanager
+def inference(model: Any) -> Iterator[None]:
+    # Keras calls a module of PyTorch's own in training mode where it is not told otherwise.
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for buffer, value in buffers:
+            buffer.data.copy_(value)
+        for module, training in modes:
+            module.training = training

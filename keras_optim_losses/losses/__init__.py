@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_optim_losses import registry
+from keras_optim_losses.losses.advice import check, recommend
 from keras_optim_losses.losses.binary_crossentropy import BinaryCrossentropy, binary_crossentropy
 from keras_optim_losses.losses.categorical_crossentropy import (
     CategoricalCrossentropy,
@@ -30,6 +31,8 @@ __all__ = [
     "sparse_categorical_crossentropy",
     "mean_squared_error",
     "get",
+    "recommend",
+    "check",
 ]
 
 

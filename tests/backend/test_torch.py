@@ -211,3 +211,27 @@ def test_first_and_second_derivatives_agree_with_finite_differences():
     y, z = (torch.randn(6, dtype=torch.float64).requires_grad_() for _ in range(2))
     assert torch.autograd.gradcheck(backend.log_likelihood, (y, z))
     assert torch.autograd.gradgradcheck(backend.log_likelihood, (y, z))
+
+
+def test_a_check_leaves_modules_as_they_are_and_records_no_gradient():
+    class Normalized(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.normalize = torch.nn.BatchNorm1d(3)
+            self.end = keras.layers.Dense(2)
+
+        def call(self, x):
+            self.recorded = torch.is_grad_enabled()
+            return self.end(self.normalize(x))
+
+    model = Normalized()
+    model.compile(loss="mse")
+    model(torch.ones((4, 3)))
+    (module,) = (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d))
+    model.train()
+    before = [buffer.clone() for buffer in module.buffers()]
+    assert losses.check(model, np.ones((4, 3)), np.ones((4, 2))) == []
+    assert not model.recorded and torch.is_grad_enabled()
+    assert model.training and module.training
+    for one, other in zip(before, module.buffers()):
+        assert torch.equal(one, other)
