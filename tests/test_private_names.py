@@ -91,6 +91,21 @@ def test_a_model_keeps_what_it_was_compiled_with():
     assert advice_compiled.metrics_of(model, place) == ["mae", "mse"]
 
 
+def test_fit_asks_the_model_for_its_training_function_after_the_batch_has_begun():
+    """What it is called with is another matter: `backend.first_batch` knows, for each backend."""
+    called = []
+
+    class Replacing(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            step = self.model.train_function
+            self.model.train_function = lambda *given: called.append(len(given)) or step(*given)
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((2, 3)), np.ones((2, 1)), verbose=0, callbacks=[Replacing()])
+    assert called == [2 if keras.backend.backend() == "jax" else 1]
+
+
 def test_a_loss_keeps_an_axis_that_its_configuration_does_not():
     loss = keras.losses.SparseCategoricalCrossentropy(axis=1)
     assert "axis" not in loss.get_config() and loss._fn_kwargs["axis"] == 1

@@ -43,6 +43,8 @@ Every module here offers the same functions, and knows no algorithm:
   can be had
 - `inference(model)`: a context in which a call of the model records no gradient and updates
   nothing that the framework keeps for itself
+- `first_batch(model, arguments)`: of the arguments of `model.train_function`, the batch to come;
+  the (variable, value) that are handed over with them; and arguments that give it again
 """
 
 from importlib import import_module
@@ -67,6 +69,7 @@ bits = _module.bits
 bounded = _module.bounded
 dense = _module.dense
 extremes = _module.extremes
+first_batch = _module.first_batch
 from_bits = _module.from_bits
 gradient = _module.gradient
 inference = _module.inference
@@ -96,6 +99,7 @@ __all__ = [
     "bounded",
     "dense",
     "extremes",
+    "first_batch",
     "from_bits",
     "gradient",
     "inference",

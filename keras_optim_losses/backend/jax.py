@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -174,3 +175,17 @@ def random_state_kept() -> contextlib.AbstractContextManager[None]:
 
 def inference(model: Any) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
+
+
+def first_batch(model: Any, arguments: tuple[Any, ...]) -> tuple[Any, list[Any], tuple[Any, ...]]:
+    state, iterator = arguments
+    batch = next(iterator)
+    # In training the variables are empty, and their values travel with the step.
+    variables = [
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables if model.optimizer is not None else [],
+        model.metrics_variables,
+    ]
+    values = [pair for group, given in zip(variables, state) for pair in zip(group, given)]
+    return batch, values, (state, itertools.chain([batch], iterator))

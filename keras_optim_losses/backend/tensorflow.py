@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -531,3 +532,26 @@ def random_state_kept() -> contextlib.AbstractContextManager[None]:
 
 def inference(model: Any) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
+
+
+def first_batch(model: Any, arguments: tuple[Any, ...]) -> tuple[Any, list[Any], tuple[Any, ...]]:
+    (iterator,) = arguments
+    if not isinstance(iterator, tf.data.Iterator):
+        raise ValueError(
+            "CheckFirstBatch cannot look at a batch that a `tf.distribute` strategy spreads over "
+            "several devices. Call `losses.check(model, x, y)` before `fit`, and leave it out."
+        )
+    # What is taken is put before the function again, as data of the same type: it is not traced
+    # anew.
+    taken = list(itertools.islice(iterator, model.steps_per_execution))
+    again = [
+        tf.data.experimental.from_variant(
+            tf.data.experimental.to_variant(tf.data.Dataset.from_tensors(batch)),
+            iterator.element_spec,
+        )
+        for batch in taken
+    ]
+    batch = tf.nest.map_structure(
+        lambda entry: None if isinstance(entry, tf.experimental.Optional) else entry, taken[0]
+    )
+    return batch, [], (iter(functools.reduce(tf.data.Dataset.concatenate, again)),)

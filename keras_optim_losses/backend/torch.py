@@ -382,3 +382,8 @@ def inference(model: Any) -> Iterator[None]:
             buffer.data.copy_(value)
         for module, training in modes:
             module.training = training
+
+
+def first_batch(model: Any, arguments: tuple[Any, ...]) -> tuple[Any, list[Any], tuple[Any, ...]]:
+    (batches,) = arguments
+    return batches[0], [], arguments
