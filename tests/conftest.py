@@ -25,3 +25,10 @@ def fixed_start():
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What a test has measured is printed, under `-n 2` too."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

@@ -138,7 +138,7 @@ def _numbers(tensor: Any) -> np.ndarray:
 
 def _failure(given: Any, y: Any, predictions: Any, weights: Any) -> str:
     """What the loss, computed as Keras does, raises, or that it is not finite; else empty."""
-    alone = keras.Model()
+    alone = keras.Model(name="alone")  # a name of its own, which counts no further
     alone.compile(optimizer=None, loss=given, run_eagerly=True)
     labels = ops.convert_to_tensor(y)
     weights = None if weights is None else ops.convert_to_tensor(weights)

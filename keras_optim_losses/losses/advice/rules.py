@@ -360,10 +360,12 @@ def from_logits_missing(case: Case) -> Report:
             return None
     end = f" of the last layer ({case.activation})" if case.activation else ""
     sums = "" if binary or not case.within_0_1 else ", in rows that do not sum to 1"
+    bent = case.activation not in (None, "linear", "log_softmax")
+    without = f"Take the {case.activation} out of the last layer. " if bent else ""
     return (
         f"The output{end} goes from {case.rows.min():.3g} to {case.rows.max():.3g}{sums}.",
         f"{case.loss.name} has `from_logits=False` and takes them for probabilities.",
-        f"Write {case.loss.line(from_logits=True)}.",
+        f"{without}Write {case.loss.line(from_logits=True)}.",
     )
 
 
@@ -484,43 +486,43 @@ def threshold_of_logits(case: Case) -> Report:
     if not case.loss.from_logits or case.probabilities:
         return None
     for metric in case.metrics:
-        name, change = _of_probabilities(metric, case.units)
+        change = _for_logits(metric, case.units)
         if change:
             return (
-                f"The output is logits, and {name} cuts at a probability of 0.5.",
-                "A logit of 0 is a probability of 0.5; one of 0.5 is a probability of 0.62.",
+                f"The output is logits, and {change.split('(')[0]} takes it for probabilities.",
+                "A probability of 0.5 is a logit of 0: logits from 0 to 0.5 would count as no.",
                 f"Write `metrics=[keras.metrics.{change}]`.",
             )
     return None
 
 
-_CUT = {
-    "BinaryAccuracy": ("threshold", 0.5),
-    "BinaryIoU": ("threshold", 0.5),
-    "Precision": ("thresholds", None),
-    "Recall": ("thresholds", None),
+#: Metrics of probabilities: an argument, its default, and its value for logits.
+_OF_PROBABILITIES = {
+    "BinaryAccuracy": ("threshold", 0.5, 0),
+    "BinaryIoU": ("threshold", 0.5, 0),
+    "Precision": ("thresholds", None, 0),
+    "Recall": ("thresholds", None, 0),
+    "AUC": ("from_logits", False, True),
 }
 
 
-def _of_probabilities(metric: Any, units: int) -> tuple[str, str]:
-    """The name of a metric that is meant for probabilities, and how to write it for logits."""
-    if isinstance(metric, str) and metric.lower() in ("accuracy", "acc"):
-        # What Keras takes it for.
-        return (f"{metric!r}", "BinaryAccuracy(threshold=0)") if units == 1 else ("", "")
-    metric = keras.metrics.get(metric)
-    if metric is keras.metrics.binary_accuracy:
-        return "binary_accuracy", "BinaryAccuracy(threshold=0)"
-    cls = type(metric).__name__
-    if not isinstance(metric, keras.metrics.Metric) or not hasattr(keras.metrics, cls):
-        return "", ""
-    config = metric.get_config()
-    if cls == "AUC" and not config.get("from_logits"):
-        return "AUC", "AUC(from_logits=True)"
-    if cls in _CUT:
-        argument, default = _CUT[cls]
-        if config.get(argument) == default:
-            return cls, f"{cls}({argument}=0)"
-    return "", ""
+def _for_logits(metric: Any, units: int) -> str:
+    """How a metric that takes logits for probabilities should be written; empty for others."""
+    name, config = "", {}
+    if isinstance(metric, str):
+        name = metric.replace("_", "").lower()
+    elif isinstance(metric, keras.metrics.Metric):
+        config = metric.get_config()
+        own = getattr(keras.metrics, type(metric).__name__, None) is type(metric)
+        name = type(metric).__name__.lower() if own else ""
+    elif metric is keras.metrics.binary_accuracy:
+        name = "binaryaccuracy"
+    if name in ("accuracy", "acc") and units == 1:
+        name = "binaryaccuracy"  # what Keras takes it for
+    for known, (argument, default, value) in _OF_PROBABILITIES.items():
+        if name == known.lower() and config.get(argument, default) == default:
+            return f"{known}({argument}={value})"
+    return ""
 
 
 def _classes(case: Case) -> np.ndarray | None:

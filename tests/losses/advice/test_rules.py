@@ -60,6 +60,11 @@ def with_value(y, value):
     return y
 
 
+def precision(y_true, y_pred):
+    """Of the user's own: it may well know what it is given."""
+    return keras.ops.mean(keras.ops.cast(y_pred > 0, "float32"))
+
+
 class Subclass(keras.Model):
     """Its end cannot be seen, only the numbers it gives."""
 
@@ -344,6 +349,11 @@ ROWS = {
         lambda: of(
             4, BCE(from_logits=True), tags(), metrics=[keras.metrics.Precision(thresholds=0)]
         ),
+    ),
+    "a metric as a function": (
+        "threshold-of-logits",
+        lambda: of(4, BCE(from_logits=True), tags(), metrics=[keras.metrics.binary_accuracy]),
+        lambda: of(4, BCE(from_logits=True), tags(), metrics=[precision]),
     ),
     "the area under a curve of logits": (
         "threshold-of-logits",
