@@ -1,9 +1,10 @@
-"""A model that is trained for a look only, and comes out as it was."""
+"""A look at training or data that leaves the model, and random numbers, as they were."""
 
 from __future__ import annotations
 
 import contextlib
 import random
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,20 @@ from keras import ops
 from keras.src.random.seed_generator import global_seed_generator
 
 from keras_optim_losses import backend
+
+
+@contextlib.contextmanager
+def random_numbers_kept() -> Iterator[None]:
+    """Python, NumPy and the backend draw afterwards what they would have drawn without it."""
+    python, numpy = random.getstate(), np.random.get_state()
+    torch = sys.modules.get("torch")  # a DataLoader draws its order there under every backend
+    order = torch.random.fork_rng([]) if torch else contextlib.nullcontext()
+    with backend.random_state_kept(), order:
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 @contextlib.contextmanager
@@ -28,7 +43,6 @@ def untouched(model: Any) -> Iterator[None]:
     if not model.optimizer.built:
         with backend.placement(model.trainable_variables[0]):
             model.optimizer.build(model.trainable_variables)
-    python, numpy = random.getstate(), np.random.get_state()
     variables = [
         *model.variables,
         *model.optimizer.variables,
@@ -36,12 +50,10 @@ def untouched(model: Any) -> Iterator[None]:
         global_seed_generator().state,  # of random operations that have no seed of their own
     ]
     values = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
-    with backend.random_state_kept():
+    with random_numbers_kept():
         try:
             yield
         finally:
             model.reset_metrics()  # also those that have been made meanwhile
             for variable, value in zip(variables, values):
                 variable.assign(value)
-            random.setstate(python)
-            np.random.set_state(numpy)

@@ -25,7 +25,8 @@ PUBLIC = [
 RULES = [
     path
     for path in PAGES
-    if path.parent.name in ("optimizers", "losses") and path.stem not in ("optimizer", "loss")
+    if path.parent.name in ("optimizers", "losses")
+    and path.stem not in ("optimizer", "loss", "check", "recommend")
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_optim_losses import registry
-from keras_optim_losses.losses.advice import CheckFirstBatch, check, recommend
+from keras_optim_losses.losses.advice import check, recommend
 from keras_optim_losses.losses.binary_crossentropy import BinaryCrossentropy, binary_crossentropy
 from keras_optim_losses.losses.categorical_crossentropy import (
     CategoricalCrossentropy,
@@ -33,7 +33,6 @@ __all__ = [
     "get",
     "recommend",
     "check",
-    "CheckFirstBatch",
 ]
 
 

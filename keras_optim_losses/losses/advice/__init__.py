@@ -6,7 +6,6 @@ the table in `rules.py`.
 
 from keras_optim_losses.losses.advice.check import check
 from keras_optim_losses.losses.advice.findings import Finding, Findings
-from keras_optim_losses.losses.advice.first_batch import CheckFirstBatch
 from keras_optim_losses.losses.advice.recommend import Recommendation, recommend
 
-__all__ = ["CheckFirstBatch", "Finding", "Findings", "Recommendation", "check", "recommend"]
+__all__ = ["Finding", "Findings", "Recommendation", "check", "recommend"]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
-import random
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_optim_losses.untouched import random_numbers_kept
 
 #: How many entries of labels are looked at, at most.
 ENTRIES = 2**20
@@ -213,7 +212,7 @@ def _joined(name: str, first: Any, parts: list[Any]) -> Any:
 
 
 def _first_batches(data: Any) -> tuple[list[Any], bool]:
-    with _same_random_numbers():
+    with random_numbers_kept():  # which a data set may draw to shuffle or augment
         if isinstance(data, keras.utils.PyDataset):
             count = data.num_batches
             read = [data[i] for i in range(BATCHES if count is None else min(count, BATCHES))]
@@ -224,18 +223,3 @@ def _first_batches(data: Any) -> tuple[list[Any], bool]:
     if not read:
         raise ValueError(f"The data set must hold at least one batch. Received: {data!r}")
     return read[:BATCHES], complete
-
-
-@contextlib.contextmanager
-def _same_random_numbers() -> Iterator[None]:
-    """What a data set draws from the global generators to shuffle or augment, it draws again."""
-    torch = sys.modules.get("torch")  # whose DataLoader runs under every backend
-    python, numpy = random.getstate(), np.random.get_state()
-    own = torch.random.get_rng_state() if torch else None
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        if torch:
-            torch.random.set_rng_state(own)

@@ -27,7 +27,12 @@ def check(
     """Find out what does not fit between labels, output layer and loss, before training does.
 
     The model is run on one batch, and many labels are looked at. Weights, optimizer, seeds and
-    metrics are left as they are; only a model without weights is built, as `fit` would do.
+    metrics are left as they are; only a model without weights is built, as `fit` would do. A data
+    set is read once more: one that shuffles anew each time is in its second order afterwards. The
+    rules are the functions in `losses/advice/rules.py`, in a list.
+
+    When to use it: before the first `fit` of a model, and after a change to its data, its last
+    layer or its loss. In `fit` itself there is `CheckFirstBatch`.
 
     Args:
         model: a compiled model, with losses of Keras or of this package. Losses that are not known,

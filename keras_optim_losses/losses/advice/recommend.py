@@ -103,6 +103,9 @@ class Choice:
 def recommend(y: Any, output: Any = None) -> Any:
     """Say which loss fits labels, which last layer and metric go with it, and why.
 
+    When to use it: before a model is written, or with the model, before it is compiled. What was
+    compiled is looked at by `check`.
+
     Args:
         y: the labels: an array, or a `tf.data.Dataset`, PyDataset or DataLoader of (x, y) or of y,
             of which the first batches are read; or a list or dictionary of several.

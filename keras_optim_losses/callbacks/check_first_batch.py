@@ -14,12 +14,15 @@ from keras_optim_losses.losses.advice.findings import Findings
 
 
 class CheckFirstBatch(keras.callbacks.Callback):
-    """`check` on the first batch of `fit`, before anything is learned from it.
+    """Runs `losses.check` on the first batch of `fit`, before anything is learned from it.
 
     It stops the training with an error where there is one, and warns of the rest. The training
     itself is the same, bit for bit, as without it. What one batch cannot tell, such as a rare class
-    or a `class_weight`, which comes as weights, is left to `check`; a model with a `train_step` or
-    `compute_loss` of its own is let pass.
+    or a `class_weight`, which comes as weights, is left to `losses.check`; a model with a
+    `train_step` or `compute_loss` of its own is let pass.
+
+    When to use it: in every `fit`, for it costs one call of the model; above all where data come
+    out of a pipeline, of which the arrays cannot be looked at before.
 
     Attributes:
         findings: what was found, a list; None before the first batch.
@@ -31,12 +34,12 @@ class CheckFirstBatch(keras.callbacks.Callback):
     Example:
         >>> import keras
         >>> import numpy as np
-        >>> from keras_optim_losses import losses
+        >>> from keras_optim_losses import callbacks
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
         >>> model.compile(loss="binary_crossentropy")
         >>> x, y = np.ones((6, 4)), np.array([0, 1, 0, 1, 0, 1])
         >>> try:
-        ...     history = model.fit(x, y, verbose=0, callbacks=[losses.CheckFirstBatch()])
+        ...     history = model.fit(x, y, verbose=0, callbacks=[callbacks.CheckFirstBatch()])
         ... except ValueError as error:
         ...     print(str(error).splitlines()[0])
         ERROR from-logits-missing
@@ -47,11 +50,12 @@ class CheckFirstBatch(keras.callbacks.Callback):
         self.findings: Findings | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Each `fit` is checked anew."""
+        """See `keras.callbacks.Callback`."""
         self.findings = None
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Look at the batch when it is handed to the training function, which it is right after."""
+        """See `keras.callbacks.Callback`."""
+        # Keras tells callbacks of no batch, but hands it to the training function right after this.
         if self.findings is not None:
             return
         model, step = self.model, self.model.train_function
@@ -70,14 +74,13 @@ class CheckFirstBatch(keras.callbacks.Callback):
         model.train_function = look
 
     def _check(self, batch: Any, state: Any) -> None:
-        data = batches.of_batches([batch])
         self.findings = Findings()
-        own = type(self.model)
-        if own.train_step is not keras.Model.train_step:
+        own, plain = type(self.model), keras.Model
+        if own.train_step is not plain.train_step or own.compute_loss is not plain.compute_loss:
             return
-        if own.compute_loss is not keras.Model.compute_loss or self.model.loss is None:
+        if self.model.loss is None:
             return
-        self.findings = checked(self.model, data, state=state)
+        self.findings = checked(self.model, batches.of_batches([batch]), state=state)
         if self.findings.errors:
             raise ValueError(str(self.findings))
         for finding in self.findings:

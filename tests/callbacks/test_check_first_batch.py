@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_optim_losses import losses
+from keras_optim_losses import callbacks, losses
 from tests.losses.advice.right import classes, compiled, dense, vectors
 from tests.losses.advice.test_check import EAGER, Batches, data, network, state
 
@@ -13,7 +13,7 @@ SCCE = losses.SparseCategoricalCrossentropy
 torch = keras.backend.backend() == "torch"
 
 
-class Seen(losses.CheckFirstBatch):
+class Seen(callbacks.CheckFirstBatch):
     """Counts what it is shown."""
 
     def __init__(self):
@@ -55,7 +55,7 @@ def test_an_error_stops_before_anything_is_learned():
     model, (x, y) = network(), data()
     model.fit(x, y, verbose=0)
     before, step = state(model), model.train_function
-    callback = losses.CheckFirstBatch()
+    callback = callbacks.CheckFirstBatch()
     with pytest.raises(ValueError, match="(?s)ERROR label-out-of-range.*from 1 to 3"):
         model.fit(x, y + 1, verbose=0, callbacks=[callback])
     assert [finding.rule for finding in callback.findings] == ["label-out-of-range"]
@@ -69,7 +69,7 @@ def test_an_error_stops_before_anything_is_learned():
 
 def test_warnings_are_warned_of_and_training_goes_on():
     model = compiled(dense(3, activation="sigmoid"), SCCE(), run_eagerly=EAGER)
-    callback = losses.CheckFirstBatch()
+    callback = callbacks.CheckFirstBatch()
     with pytest.warns(UserWarning, match="WARNING sigmoid-with-categorical"):
         model.fit(vectors(), classes(3, 64), verbose=0, callbacks=[callback])
     assert [finding.severity for finding in callback.findings] == ["warning"]
