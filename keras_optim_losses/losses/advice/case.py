@@ -31,7 +31,7 @@ class Case:
         metrics: as they were compiled.
         class_weight: of `fit`, or None.
         complete: whether `labels` are all there are.
-        outputs: how many outputs the model has.
+        outputs: how many outputs have labels.
         failure: what the loss raised, or that its value is not finite; else empty.
     """
 
@@ -107,10 +107,10 @@ class Case:
                 flags = flags[..., 0]
             flags = flags.reshape(*flags.shape, *[1] * (len(shape) - flags.ndim)) != 0
             try:
-                counts = counts & flags
+                counts = counts & np.broadcast_to(flags, shape)
             except ValueError:  # weights of another shape: the loss itself will say so
                 pass
-        return counts.reshape(shape)
+        return counts
 
     @functools.cached_property
     def counted(self) -> Labels:

@@ -15,6 +15,7 @@ from keras_optim_losses.losses.advice import batches, compiled, outputs, rules
 from keras_optim_losses.losses.advice.case import Case
 from keras_optim_losses.losses.advice.findings import Findings
 from keras_optim_losses.losses.loss import get_keras_mask
+from keras_optim_losses.untouched import random_numbers_kept
 
 
 def check(
@@ -91,7 +92,7 @@ def checked(
         warnings.simplefilter("ignore")  # `fit` will say it again, if a rule does not say it better
         if not model.built:
             _build(model, data.x)
-        with keras.StatelessScope(state_mapping=state):
+        with random_numbers_kept(), keras.StatelessScope(state_mapping=state):
             y_pred = _called(model, data.x)
         ends = outputs.activations(model, len(keras.tree.flatten(y_pred)))
         for place, predictions in compiled.places(model, y_pred):
@@ -116,7 +117,7 @@ def checked(
                     metrics=compiled.metrics_of(model, place),
                     class_weight=class_weight,
                     complete=data.complete,
-                    outputs=place.count,
+                    outputs=len(keras.tree.flatten(data.y)),
                     failure=_failure(given, y, predictions, weights),
                 )
                 found += rules.findings(case, place.name)

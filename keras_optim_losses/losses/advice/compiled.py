@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 import keras
+import numpy as np
 
 #: What the losses of Keras and of this package compare, by class. Functions and names in lower case
 #: are found by it too; a loss that is not here is only checked for shapes and numbers that fail.
@@ -30,13 +31,16 @@ FAMILIES = {
     "CosineSimilarity": "elementwise",
 }
 #: Arguments that a line of code shows where they are not the default.
-_WRITTEN = {
+_WRITTEN: dict[str, Any] = {
     "from_logits": False,
     "ignore_class": None,
     "axis": -1,
     "label_smoothing": 0.0,
     "class_weight": None,
     "pos_weight": None,
+    "gamma": 2.0,
+    "alpha": 0.25,
+    "apply_class_balancing": False,
 }
 _PLAIN = {name.lower(): name for name in FAMILIES}
 
@@ -89,7 +93,7 @@ class LossUse:
         written = ", ".join(
             f"{argument}={value!r}"
             for argument, value in (kept | changes).items()
-            if value != _WRITTEN.get(argument)
+            if not np.array_equal(value, _WRITTEN[argument])  # some are arrays
         )
         return f"`loss={self.module}.{name or self.name}({written})`"
 

@@ -463,20 +463,29 @@ def class_weight_of_many(case: Case) -> Report:
     """`class_weight` with multi-label or sequence targets: weights inside the loss."""
     if case.class_weight is None:
         return None
+    why = (
+        "Keras makes one weight a sample of it, from the largest entry of the last axis: of the "
+        "first class that is true, or of a place in the sequence."
+    )
     if case.outputs > 1:
-        seen = f"`class_weight` was given for a model of {case.outputs} outputs."
+        seen = f"`class_weight` was given with labels of {case.outputs} outputs."
+        why = "Keras takes it for one output only: `fit` would stop there."
     elif case.places:
         seen = f"`class_weight` was given for several labels a sample, {case.labels.shape}."
     elif case.loss.family != "sparse" and case.units > 1 and case.counted.rows == "several":
         seen = "`class_weight` was given for rows of `y` with several 1s, or none."
     else:
         return None
-    argument = "pos_weight" if case.loss.family == "binary" else "class_weight"
+    name, argument = {
+        "binary": ("BinaryCrossentropy", "pos_weight"),
+        "categorical": ("CategoricalCrossentropy", "class_weight"),
+        "sparse": ("SparseCategoricalCrossentropy", "class_weight"),
+    }[case.loss.family]
+    logits = ", from_logits=True" if case.loss.from_logits else ""
     return (
         seen,
-        "Keras makes one weight a sample of it, from the largest entry of the last axis: of the "
-        "first class that is true, or of a place in the sequence.",
-        f"Put the weights into the loss: `loss=losses.{case.loss.name}({argument}=[…])`.",
+        why,
+        f"Put the weights into the loss: `loss=losses.{name}({argument}=[…]{logits})`.",
     )
 
 
@@ -519,6 +528,8 @@ def _for_logits(metric: Any, units: int) -> str:
         name = "binaryaccuracy"
     if name in ("accuracy", "acc") and units == 1:
         name = "binaryaccuracy"  # what Keras takes it for
+    if config.get("top_k") is not None:
+        return ""  # which takes the largest, and no threshold
     for known, (argument, default, value) in _OF_PROBABILITIES.items():
         if name == known.lower() and config.get(argument, default) == default:
             return f"{known}({argument}={value})"

@@ -76,6 +76,18 @@ def test_nothing_is_touched():
     assert (random.getstate(), np.random.get_state()[1].tobytes()) == seeds
 
 
+def test_what_a_model_draws_is_drawn_again():
+    class Draws(layers.Layer):
+        def call(self, x):
+            return x + random.random() * np.random.random()
+
+    model = compiled(keras.Sequential([keras.Input((4,)), layers.Dense(1), Draws()]), "mse")
+    seeds = random.getstate(), np.random.get_state()[1:3]
+    losses.check(model, vectors(), vectors(64, 1))
+    after = random.getstate(), np.random.get_state()[1:3]
+    np.testing.assert_equal(after, seeds)
+
+
 @pytest.mark.parametrize("built", [True, False])
 def test_training_is_the_same_after_a_check(built):
     results = []
@@ -258,6 +270,14 @@ def test_class_weight_of_several_outputs():
     y = {"price": vectors(64, 1), "kind": classes(3, 64)}
     found = losses.check(model, INPUTS, y, class_weight={0: 1.0, 1: 2.0, 2: 1.0})
     assert rules(found) == ["class-weight-of-many"]
+    assert "labels of 2 outputs" in found[0].message and "`fit` would stop" in found[0].message
+    with pytest.raises(ValueError, match="class_weight"):
+        model.fit(INPUTS, y, class_weight={0: 1.0, 1: 2.0, 2: 1.0}, verbose=0)
+
+
+def test_class_weight_where_one_of_two_outputs_has_labels():
+    model = towers(lambda ends: [ends["kind"], ends["price"]], [SCCE(from_logits=True), None])
+    assert losses.check(model, INPUTS, classes(3, 64), class_weight={0: 1.0, 1: 2.0}) == []
 
 
 def test_shared_and_nested_parts():

@@ -10,6 +10,7 @@ import pytest
 from keras import layers
 
 from keras_optim_losses import losses
+from keras_optim_losses.losses.advice.compiled import FAMILIES
 from keras_optim_losses.losses.advice.rules import RULES
 from tests.losses.advice.right import classes, compiled, dense, rng, vectors
 
@@ -355,6 +356,11 @@ ROWS = {
         lambda: of(4, BCE(from_logits=True), tags(), metrics=[keras.metrics.binary_accuracy]),
         lambda: of(4, BCE(from_logits=True), tags(), metrics=[precision]),
     ),
+    "a threshold, and none": (
+        "threshold-of-logits",
+        lambda: of(4, BCE(from_logits=True), tags(), metrics=[keras.metrics.Recall()]),
+        lambda: of(4, BCE(from_logits=True), tags(), metrics=[keras.metrics.Recall(top_k=2)]),
+    ),
     "the area under a curve of logits": (
         "threshold-of-logits",
         lambda: of(1, BCE(from_logits=True), classes(2, 64), metrics=["AUC"]),
@@ -379,6 +385,11 @@ ROWS = {
         "loss-fails",
         lambda: of(3, MSE(), np.ones((64, 3)), sample_weight=np.ones((64, 2))),
         lambda: of(3, MSE(), np.ones((64, 3)), sample_weight=np.ones((64, 1))),
+    ),
+    "weights of another shape for two samples": (
+        "loss-fails",
+        lambda: of(3, SCCE(from_logits=True), classes(3, 2), sample_weight=np.ones((2, 2))),
+        lambda: of(3, SCCE(from_logits=True), classes(3, 2), sample_weight=np.ones((2, 1))),
     ),
     "a loss that is not finite": (
         "loss-fails",
@@ -405,6 +416,13 @@ def test_a_row_is_seen_and_its_neighbour_is_not(row):
     assert [finding.rule for finding in found] == [rule]
     assert found[0].severity == SEVERITY[rule]
     assert check(neighbour()) == []
+
+
+def test_every_loss_of_the_package_is_known():
+    for name in losses.__all__:
+        loss = getattr(losses, name)
+        if isinstance(loss, type) and issubclass(loss, losses.Loss) and loss is not losses.Loss:
+            assert name in FAMILIES
 
 
 def test_every_rule_has_a_row():
@@ -468,6 +486,25 @@ def test_a_rule_says_what_was_seen_why_and_what_to_change(rule):
         (
             lambda: of(1, BCE(label_smoothing=0.1), classes(2, 64)),
             ["(linear)", "BinaryCrossentropy(from_logits=True, label_smoothing=0.1)"],
+        ),
+        (
+            lambda: of(1, keras.losses.BinaryFocalCrossentropy(gamma=3.0), classes(2, 64)),
+            ["`loss=keras.losses.BinaryFocalCrossentropy(from_logits=True, gamma=3.0)`"],
+        ),
+        (
+            lambda: of(
+                3, keras.losses.CategoricalFocalCrossentropy(alpha=np.ones(3)), one_hot(3, 64)
+            ),
+            ["CategoricalFocalCrossentropy(from_logits=True, alpha=array([1., 1., 1.]))"],
+        ),
+        (
+            lambda: of(
+                4,
+                keras.losses.BinaryFocalCrossentropy(from_logits=True),
+                tags(),
+                class_weight={0: 1.0, 1: 2.0},
+            ),
+            ["with several 1s", "`loss=losses.BinaryCrossentropy(pos_weight=[…], from_logits"],
         ),
         (
             lambda: of(1, BCE(from_logits=True), classes(3, 64)),
