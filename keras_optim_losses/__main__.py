@@ -111,7 +111,10 @@ def _read(path: str) -> Any:
     """An array, or a dictionary of them."""
     try:
         read = np.load(path, allow_pickle=False)
-        return read if isinstance(read, np.ndarray) else {name: read[name] for name in read.files}
+        if isinstance(read, np.ndarray):
+            return read
+        with read:
+            return {name: read[name] for name in read.files}
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {_first_line(error)}") from error
     except ValueError as error:

@@ -49,7 +49,8 @@ def check(
         and where the model was compiled without a loss. It prints well.
 
     Raises:
-        ValueError: the model is not compiled; labels are missing, or hold no numbers.
+        ValueError: the model is not compiled; labels are missing, or hold no numbers; `x` is a
+            generator, of which training would lose what is read.
 
     Example:
         >>> import keras

@@ -19,7 +19,8 @@ RANGES = {
     "softplus": (0.0, float("inf")),
     "exponential": (0.0, float("inf")),
 }
-PROBABILITIES = ("sigmoid", "hard_sigmoid", "softmax")
+SIGMOIDS = ("sigmoid", "hard_sigmoid")
+PROBABILITIES = (*SIGMOIDS, "softmax")
 ACTIVATIONS = {
     *RANGES,
     *("linear", "log_softmax", "log_sigmoid", "leaky_relu", "elu", "selu", "celu", "gelu"),

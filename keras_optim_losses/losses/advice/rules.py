@@ -23,11 +23,10 @@ from keras_optim_losses.losses.advice.labels import (
     shown,
     some,
 )
-from keras_optim_losses.losses.advice.outputs import RANGES
+from keras_optim_losses.losses.advice.outputs import RANGES, SIGMOIDS
 
 CROSSENTROPIES = ("binary", "categorical", "sparse")
 ELEMENTWISE = ("binary", "categorical", "error", "elementwise")
-SIGMOIDS = ("sigmoid", "hard_sigmoid")
 #: How many numbers may occur in labels that are taken for classes by their look alone.
 FEW = 20
 

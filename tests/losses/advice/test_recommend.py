@@ -118,6 +118,8 @@ def test_what_fits(kind):
     assert getattr(found.loss, "from_logits", True)  # for there is no activation
 
 
+# Keras' MeanIoU asks JAX for int64.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64:UserWarning")
 @pytest.mark.parametrize("kind", [k for k in KINDS if KINDS[k][1] is not MSE and "mask" not in k])
 def test_what_is_recommended_trains_and_passes_the_check(kind):
     y = KINDS[kind][0]
