@@ -6,19 +6,28 @@ import functools
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Union
+from typing import Any, Union
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_optim_losses import arguments, backend
-from keras_optim_losses.optimizers import checks
+from keras_optim_losses.optimizers import checks, clipping
 from keras_optim_losses.optimizers.identity import Identity
 from keras_optim_losses.optimizers.norms import Norms
-from keras_optim_losses.optimizers.rounding import mixed, rounded
-from keras_optim_losses.optimizers.step import Step, larger
+from keras_optim_losses.optimizers.recipe import (
+    Recipe,
+    accumulated,
+    has_copy,
+    in_place,
+    recipes,
+    state_of,
+    updated,
+)
+from keras_optim_losses.optimizers.rounding import mixed
+from keras_optim_losses.optimizers.step import Step
+from keras_optim_losses.optimizers.weight import Weight, at_least_float32
 from keras_optim_losses.registry import register
 
 #: Where the count of calls ends: a 32-bit counter, as JAX and PyTorch have, holds one more, and an
@@ -26,56 +35,6 @@ from keras_optim_losses.registry import register
 LAST_CALL = 2**31 - 2
 
 LearningRate = Union[float, Callable[[], Any], "keras.optimizers.schedules.LearningRateSchedule"]
-
-
-class _Recipe(NamedTuple):
-    """How a weight is updated; weights that share a recipe can be updated together."""
-
-    dtype: str  # in which it is computed
-    weight_dtype: str
-    copied: bool = False  # has a float32 copy
-    by_rows: bool = False  # rows without gradient stay as they are
-    has_gradient: bool = False
-    decays: bool = False
-    averages: bool = False
-    constraint: Callable[[Any], Any] | None = None
-
-
-@dataclass(eq=False)
-class _Weight:
-    """A weight, and the state that belongs to it."""
-
-    variable: Any
-    dtype: str
-    decays: bool
-    state: dict[str, Any] = field(default_factory=dict)
-    overwritten: bool = False  # by its gradient, in the place of an update
-
-    def __post_init__(self) -> None:
-        self.overwritten = getattr(self.variable, "overwrite_with_gradient", False)
-
-    @property
-    def value(self) -> Any:
-        """The weight as it is now, in the type in which it is computed."""
-        value = ops.convert_to_tensor(self.variable)
-        if "float32_copy" in self.state:
-            return _unrounded(value, ops.convert_to_tensor(self.state["float32_copy"]))
-        return ops.cast(value, self.dtype)
-
-
-def _unrounded(weight: Any, copy: Any) -> Any:
-    """A half-precision weight with the digits of its float32 copy.
-
-    The copy is the weight, unless somebody has assigned another value to the weight; and before the
-    first update, when it is zero still.
-    """
-    nearest = backend.bits(ops.cast(copy, checks.dtype(weight)))
-    untouched = ops.equal(nearest, backend.bits(weight))
-    return ops.where(untouched, copy, ops.cast(weight, checks.dtype(copy)))
-
-
-def _at_least_float32(dtype: str) -> str:
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
 _dtype, _path = checks.dtype, checks.path
@@ -193,7 +152,7 @@ class Optimizer(keras.optimizers.Optimizer):
             )
         floatx = keras.config.floatx()
         # Keras makes the learning rate a variable of this type, which must not be a half one.
-        keras.config.set_floatx(_at_least_float32(floatx))
+        keras.config.set_floatx(at_least_float32(floatx))
         try:
             super().__init__(
                 learning_rate=learning_rate,
@@ -317,9 +276,9 @@ class Optimizer(keras.optimizers.Optimizer):
         self._weights.clear()
         paths = [_path(variable) for variable in variables]
         for key, variable in zip(keys, variables):
-            dtype = _at_least_float32(_dtype(variable))
+            dtype = at_least_float32(_dtype(variable))
             decays = bool(self.weight_decay) and not self._excluded(variable, paths)
-            self._weights[key] = _Weight(variable, dtype, decays)
+            self._weights[key] = Weight(variable, dtype, decays)
         if self._promised is not None:
             self._promised.check(self._identity())
         super().build(variables)
@@ -329,13 +288,10 @@ class Optimizer(keras.optimizers.Optimizer):
                 continue
             for slot in self.slots:
                 self.add_variable_from_reference(weight.variable, slot)
-            if self._has_copy(weight):
+            if has_copy(self, weight):
                 self.add_variable_from_reference(weight.variable, "float32_copy")
         self._restored.clear()
         self.measure(self._norms)
-
-    def _has_copy(self, weight: _Weight) -> bool:
-        return _dtype(weight.variable) != weight.dtype and not self.stochastic_rounding
 
     def add_variable_from_reference(
         self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
@@ -418,7 +374,7 @@ class Optimizer(keras.optimizers.Optimizer):
             names = ["gradient_accumulator"] if self.gradient_accumulation_steps else []
             if not weight.overwritten:
                 names += [*self.slots, *(["average"] if self.use_ema else [])]
-                names += ["float32_copy"] if self._has_copy(weight) else []
+                names += ["float32_copy"] if has_copy(self, weight) else []
             entries |= {f"{i}.{name}": list(weight.variable.shape) for name in names}
         return Identity(
             keras.saving.get_registered_name(type(self)),
@@ -691,7 +647,7 @@ class Optimizer(keras.optimizers.Optimizer):
             if gradient is not None
         }
 
-    def _weight_of(self, variable: Any) -> _Weight:
+    def _weight_of(self, variable: Any) -> Weight:
         weight = self._weights.get(backend.key(variable))
         if weight is None:
             checks.trainable([variable])
@@ -701,7 +657,7 @@ class Optimizer(keras.optimizers.Optimizer):
             )
         return weight
 
-    def _overwrite(self, gradient: Any, weight: _Weight) -> None:
+    def _overwrite(self, gradient: Any, weight: Weight) -> None:
         """The weight's new value is its gradient (float8 training keeps its scales so)."""
         gradient = backend.dense(gradient, weight.variable)
         if self.gradient_accumulation_steps:
@@ -715,7 +671,7 @@ class Optimizer(keras.optimizers.Optimizer):
     def _completes_cycle(self) -> Any:
         return ops.equal((self._calls + 1) % self.gradient_accumulation_steps, 0)
 
-    def _accumulate_and_update(self, pairs: list[tuple[Any, _Weight]]) -> None:
+    def _accumulate_and_update(self, pairs: list[tuple[Any, Weight]]) -> None:
         weights = [weight for _, weight in pairs]
         gradients = backend.reduced(
             [gradient for gradient, _ in pairs], [weight.dtype for weight in weights]
@@ -725,18 +681,14 @@ class Optimizer(keras.optimizers.Optimizer):
                 ((w.state["gradient_accumulator"],), (g,)) for w, g in zip(weights, gradients)
             ]
             if "accumulate" not in self._updates:
-                self._updates["accumulate"] = backend.Update(self._accumulated, by_rows=True)
+                self._updates["accumulate"] = backend.Update(
+                    functools.partial(accumulated, self), by_rows=True
+                )
             self._updates["accumulate"]({}, entries)
             # No `ops.cond`: under a distribution strategy an update cannot run inside one.
             self._update(weights, None, self._completes_cycle(), self.gradient_accumulation_steps)
         else:
             self._update(weights, gradients)
-
-    def _accumulated(self, scalars: Any, old: list[Any], inputs: Sequence[Any]) -> list[Any]:
-        return [old[0] + self._unscaled(ops.cast(inputs[0], _dtype(old[0])))]
-
-    def _unscaled(self, gradient: Any) -> Any:
-        return gradient if self.loss_scale_factor is None else gradient / self.loss_scale_factor
 
     def flush_accumulated_gradients(self) -> None:
         """Make an update from the gradients that wait for their accumulation cycle to fill.
@@ -753,28 +705,6 @@ class Optimizer(keras.optimizers.Optimizer):
         weights = [weight for weight in self._weights.values() if not weight.overwritten]
         self._update(weights, None, complete, ops.maximum(waiting, 1))
         self._count(ops.where(complete, steps - waiting, ops.zeros_like(waiting)))
-
-    def _clip_factors(self, gradients: list[tuple[Any, str]], count: Any) -> list[Any]:
-        """By what each gradient is multiplied so that norms are held; nothing without a limit.
-
-        Args:
-            gradients: with their types, scaled by the loss's factor or summed over `count` calls.
-            count: of calls; None where nothing accumulates.
-        """
-        if self.clipnorm is None and self.global_clipnorm is None:
-            return []
-        divisor = count if count is not None else self.loss_scale_factor or 1.0
-        squares = [backend.squared_norm(gradient, dtype) for gradient, dtype in gradients]
-        if self.clipnorm is not None:
-            norms = [ops.sqrt(square) / ops.cast(divisor, _dtype(square)) for square in squares]
-            # c / max(‖g‖, c)
-            return [self.clipnorm / larger(norm, self.clipnorm) for norm in norms]
-        dtype = "float64" if any(_dtype(square) == "float64" for square in squares) else "float32"
-        total = sum(ops.cast(square, dtype) for square in squares)
-        norm = ops.sqrt(total) / ops.cast(divisor, dtype)
-        # norm − norm turns an infinite or NaN norm into NaN for every weight, as in Keras.
-        factor = self.global_clipnorm / larger(norm, self.global_clipnorm) + (norm - norm)
-        return [ops.cast(factor, _dtype(square)) for square in squares]
 
     @property
     def skipped_updates(self) -> Any:
@@ -806,7 +736,7 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _update(
         self,
-        weights: list[_Weight],
+        weights: list[Weight],
         gradients: list[Any] | None,
         complete: Any = True,
         count: Any = None,
@@ -827,7 +757,7 @@ class Optimizer(keras.optimizers.Optimizer):
         else:
             given = gradients
         pairs = [(gradient, weight.dtype) for gradient, weight in zip(given, weights)]
-        factors = self._clip_factors(pairs, count)
+        factors = clipping.factors(self, pairs, count)
         made = complete
         if self.skip_nonfinite:
             finite = functools.reduce(ops.logical_and, map(backend.all_finite, given))
@@ -857,10 +787,10 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _plan(
         self,
-        weights: list[_Weight],
+        weights: list[Weight],
         gradients: list[Any] | None,
         scalars: dict[str, dict[str, Any]],
-    ) -> list[tuple[_Recipe, Any, list[tuple[list[Any], int | None]]]]:
+    ) -> list[tuple[Recipe, Any, list[tuple[list[Any], int | None]]]]:
         """Which weights are updated together and how, in the order in which it must be done.
 
         It is the same in every step, and made once: for hundreds of small weights, making it costs
@@ -876,130 +806,26 @@ class Optimizer(keras.optimizers.Optimizer):
         if key in self._updates:
             return self._updates[key]
         numbers = {id(weight): i for i, weight in enumerate(weights)}
-        groups: dict[_Recipe, list[tuple[list[Any], int | None]]] = {}
+        groups: dict[Recipe, list[tuple[list[Any], int | None]]] = {}
         for weight in self._weights.values():
             i = numbers.get(id(weight))
             sparse = i is not None and gradients is not None and by_rows[i]
-            for recipe in self._recipes(weight, i is not None, sparse):
-                variables = [weight.variable, *self._state_of(weight, recipe)]
+            for recipe in recipes(self, weight, i is not None, sparse):
+                variables = [weight.variable, *state_of(self, weight, recipe)]
                 member = (variables, i if recipe.has_gradient else None)
                 groups.setdefault(recipe, []).append(member)
         plan = []
         for recipe in sorted(groups, key=lambda recipe: not recipe.has_gradient):
             update = backend.Update(
-                functools.partial(self._updated, recipe),
+                functools.partial(updated, self, recipe),
                 elementwise=self.elementwise and recipe.constraint is None,
                 by_rows=recipe.by_rows,
                 compiled=recipe.constraint is None,
-                in_place=self._in_place(recipe, scalars[recipe.dtype]),
+                in_place=in_place(self, recipe, scalars[recipe.dtype]),
             )
             plan.append((recipe, update, groups[recipe]))
         self._updates[key] = plan
         return plan
-
-    def _recipes(self, weight: _Weight, has_gradient: bool, by_rows: bool) -> list[_Recipe]:
-        """How this weight is updated, in one go or two."""
-        averages = self.use_ema and not weight.overwritten
-        plain = _Recipe(weight.dtype, _dtype(weight.variable), copied=self._has_copy(weight))
-        if not has_gradient:
-            return [plain._replace(averages=averages)] if averages else []
-        constraint = weight.variable.constraint
-        whole = plain._replace(
-            has_gradient=True, decays=weight.decays, averages=averages, constraint=constraint
-        )
-        rests = not self.moves_without_gradient and not weight.decays
-        if by_rows and self.elementwise and (rests or self.lazy):
-            rows = whole._replace(by_rows=True, averages=False, constraint=None)
-            after = plain._replace(averages=averages, constraint=constraint)
-            return [rows, after] if averages or constraint is not None else [rows]
-        return [whole]
-
-    def _in_place(self, recipe: _Recipe, scalars: dict[str, Any]) -> Callable[..., Any] | None:
-        """`linear` with the numbers of places: the weight, its slots, and the gradient last."""
-        plain = _Recipe(recipe.dtype, recipe.dtype, by_rows=recipe.by_rows, has_gradient=True)
-        others = (
-            self.clipnorm,
-            self.global_clipnorm,
-            self.clipvalue,
-            self.loss_scale_factor,
-            self.gradient_accumulation_steps,
-            self.skip_nonfinite,
-        )
-        if recipe != plain or any(others) or self.linear(Step(**scalars)) is None:
-            return None
-        names = ["weight", *self.slots, "gradient"]
-        return lambda scalars: [
-            (names.index(target), kept, names.index(source), share)
-            for target, kept, source, share in self.linear(Step(**scalars)) or ()
-        ]
-
-    def _state_of(self, weight: _Weight, recipe: _Recipe) -> list[Any]:
-        """The state that `_updated` takes and gives, in its order."""
-        accumulates = recipe.has_gradient and self.gradient_accumulation_steps
-        names = [
-            *(["gradient_accumulator"] if accumulates else []),
-            *(self.slots if recipe.has_gradient else []),
-            *(["average"] if recipe.averages else []),
-            *(["float32_copy"] if recipe.copied else []),
-        ]
-        return [weight.state[name] for name in names]
-
-    def _updated(
-        self, recipe: _Recipe, scalars: dict[str, Any], old: list[Any], inputs: Sequence[Any]
-    ) -> list[Any]:
-        """New values of one weight and its state, in the order of `_state_of`."""
-        step = Step(**scalars)
-        weight, *state = old
-        after: list[Any] = []
-        if recipe.copied:
-            weight = _unrounded(weight, state.pop())
-        elif recipe.weight_dtype != recipe.dtype:
-            weight = ops.cast(weight, recipe.dtype)
-        before = weight
-        average = state.pop() if recipe.averages else None
-
-        if recipe.has_gradient:
-            inputs = list(inputs)
-            if self.gradient_accumulation_steps:
-                total = state.pop(0)
-                gradient = total / step["count"]
-                after.append(ops.zeros_like(total))
-            else:
-                gradient = self._unscaled(ops.cast(inputs.pop(0), recipe.dtype))
-            if inputs:
-                gradient = gradient * inputs[0]
-            elif self.clipvalue is not None:
-                gradient = ops.clip(gradient, -self.clipvalue, self.clipvalue)
-            if recipe.decays:
-                # w ← w − ηλw
-                weight = weight - step["decay"] * weight
-            result = self.rule(step, weight, gradient, *state)
-            weight, *slots = checks.result(self, result, weight, state)
-            after += slots
-        if recipe.averages:
-            # a ← μa + (1 − μ)w
-            average = step["average_kept"] * average + step["average_new"] * weight
-            after.append(average)
-            if self.ema_overwrite_frequency:
-                weight = ops.where(step["overwrite"], average, weight)
-        if recipe.constraint is not None:
-            weight = recipe.constraint(weight)
-        if recipe.copied:
-            after.append(weight)
-        if self.skip_nonfinite:
-            # The accumulator, which is the first where there is one, starts afresh all the same.
-            kept = slice(1 if recipe.has_gradient and self.gradient_accumulation_steps else 0, None)
-            weight = ops.where(step["finite"], weight, before)
-            after[kept] = [
-                ops.where(step["finite"], new, prior)
-                for new, prior in zip(after[kept], old[1:][kept])
-            ]
-        if self.gradient_accumulation_steps:
-            weight = ops.where(step["complete"], weight, before)
-            after = [ops.where(step["complete"], new, prior) for new, prior in zip(after, old[1:])]
-        if recipe.weight_dtype != recipe.dtype and not recipe.copied:
-            return [rounded(weight, recipe.weight_dtype, step["salt"]), *after]
-        return [ops.cast(weight, recipe.weight_dtype), *after]
 
     def stateless_apply(
         self,
