@@ -40,21 +40,23 @@ Symbols: $w$ a weight, $g$ its gradient, $\\eta$ the learning rate, $t$ the numb
 from 1; $y$ a label, $z$ a logit, $p$ a probability; $x \\leftarrow y$ puts $y$ in the place of $x$.
 """
 
-# Which picture of examples/pictures stands on which page; `index` is the list of all.
+# Which pictures of examples/pictures stand on which page; `index` is the list of all.
 LINEAGE = ("gradient_descent", "sgd", "momentum", "adagrad", "rmsprop", "adam")
-CLASSIFICATIONS = (
+LOSSES = (
     "binary_crossentropy",
     "categorical_crossentropy",
     "sparse_categorical_crossentropy",
+    "mean_squared_error",
 )
 PICTURES = {
     "family_tree": ("index",),
-    "lineage": ("index", *LINEAGE),
-    "trajectories": LINEAGE,
-    "loss_and_gradient": (*CLASSIFICATIONS, "mean_squared_error"),
-    **{name: (name,) for name in (*CLASSIFICATIONS, "mean_squared_error")},
-    "learning_rate_finder": ("learning_rate_finder",),
-    "update_monitor": ("update_monitor",),
+    "lineage": LINEAGE,
+    "trajectories_ravine": LINEAGE[1:],
+    "trajectories_ravine_rotated": ("adagrad",),
+    "trajectories_saddle": ("rmsprop", "adam"),
+    "loss_and_gradient": LOSSES,
+    **{name: (name,) for name in LOSSES},
+    **{name: (name,) for name in ("learning_rate_finder", "update_monitor")},
 }
 
 # Headings of a docstring, and what they are called on a page.
@@ -233,16 +235,15 @@ def body(docstring: str, level: str) -> list[str]:
 
 
 def gallery() -> dict[str, tuple[str, str]]:
-    """Alternative text and script of each picture, as examples/README.md has them."""
+    """Alternative text and explanation of each picture, as examples/README.md has them."""
     file = ROOT / "examples" / "README.md"
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    parts = file.read_text(encoding="utf-8").split("\n\n") if file.exists() else []
     found = {}
-    script = ""
-    for line in text.splitlines():
-        if heading := re.search(r"\[(\w+\.py)\]\(", line):
-            script = heading.group(1)
-        if picture := re.match(r"!\[(.*)\]\(pictures/([\w.]+)\)", line):
-            found[picture.group(2)] = (picture.group(1), script)
+    for i, part in enumerate(parts):
+        if picture := re.match(r"!\[(.*)\]\(pictures/([\w.]+)\)$", part.strip()):
+            after = parts[i + 1].strip() if i + 1 < len(parts) else ""
+            explanation = "" if after.startswith(("#", "!", "<!--")) else " ".join(after.split())
+            found[picture.group(2)] = (picture.group(1), explanation)
     return found
 
 
@@ -251,10 +252,10 @@ def pictures(stem: str, up: str) -> list[str]:
     parts = []
     for name, stems in PICTURES.items():
         if stem in stems and (ROOT / "examples" / "pictures" / f"{name}.png").exists():
-            text, script = shown.get(f"{name}.png", (name.replace("_", " "), ""))
+            text, explanation = shown.get(f"{name}.png", (name.replace("_", " "), ""))
             parts.append(f"![{text}]({up}examples/pictures/{name}.png)")
-            if script:
-                parts.append(f"{text}, by [{script}]({up}examples/{script}).")
+            if explanation:  # whose links start from another folder
+                parts.append(re.sub(r"\]\((?!https:)", f"]({up}examples/", explanation))
     return parts
 
 

@@ -116,6 +116,25 @@ def test_every_formula_renders(path):
     assert not re.search(r"[√₀-₉‖̂]|[a-z][²ᵗ]", re.sub(r"`[^`]*`", "", text))
 
 
+def test_pictures_come_with_the_words_of_the_gallery(tmp_path, monkeypatch):
+    (tmp_path / "examples" / "pictures").mkdir(parents=True)
+    for name in ("family_tree", "trajectories_ravine", "trajectories_saddle"):
+        (tmp_path / "examples" / "pictures" / f"{name}.png").touch()
+    (tmp_path / "examples" / "README.md").write_text(
+        "### [walks.py](walks.py)\n\n![Paths](pictures/trajectories_ravine.png)\n\nA ravine:\n"
+        "see [walks.py](walks.py).\n\n![Other paths](pictures/trajectories_saddle.png)\n\n## End\n"
+    )
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    assert generate.pictures("adam", "../../") == [
+        "![Paths](../../examples/pictures/trajectories_ravine.png)",
+        "A ravine: see [walks.py](../../examples/walks.py).",
+        "![Other paths](../../examples/pictures/trajectories_saddle.png)",
+    ]
+    # Without words of its own a picture has its name, and without a picture there is none.
+    assert generate.pictures("index", "") == ["![family tree](examples/pictures/family_tree.png)"]
+    assert generate.pictures("loss", "") == []
+
+
 # Formulas
 
 
