@@ -254,12 +254,11 @@ class LearningRateFinder(keras.callbacks.Callback):
         rates = self.learning_rates[: smoothed.size]
         axes.plot(self.learning_rates[: len(self.losses)], self.losses, color="0.75", lw=1)
         axes.plot(rates, smoothed, color="#D55E00", lw=2)
-        axes.plot(suggestion, smoothed[rates.index(suggestion)], "o", color="black")
+        point = (suggestion, smoothed[rates.index(suggestion)])
+        axes.plot(*point, "o", color="black")
+        # Under the falling curve there is room.
         axes.annotate(
-            f"{suggestion:.1e}",
-            (suggestion, smoothed[rates.index(suggestion)]),
-            (8, 4),
-            textcoords="offset points",
+            f"{suggestion:.1e}", point, (-8, -4), textcoords="offset points", ha="right", va="top"
         )
         margin = 0.1 * np.ptp(smoothed)
         axes.set_ylim(smoothed.min() - margin, smoothed.max() + margin)

@@ -253,8 +253,20 @@ def test_nothing_of_it_is_saved_or_stays(tmp_path):
     kept = {"x": x, "y": y, "batch_size": 8, "shuffle": False, "verbose": 0}
     model.fit(**kept)
     before = len(model.optimizer.variables)
-    saving = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
-    model.fit(**kept, callbacks=[UpdateMonitor(), saving])
+
+    def saved():
+        store = {}
+        model.optimizer.save_own_variables(store)
+        return set(store)
+
+    names, during = saved(), []
+    given = [
+        UpdateMonitor(),
+        keras.callbacks.ModelCheckpoint(tmp_path / "model.keras"),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: during.append(saved())),
+    ]
+    model.fit(**kept, callbacks=given)
+    assert during == [names]
     assert model.optimizer.norms is None and len(model.optimizer.variables) == before
     history = model.fit(**kept).history
     assert list(history) == ["loss"]
