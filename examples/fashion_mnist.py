@@ -118,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="train on N images only",
     )
+    parser.add_argument("--quick", action="store_true", help="one epoch of 5,000 images")
     parser.add_argument("--data-dir", metavar="FOLDER", help="a folder with the four files")
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("out"))
     return parser
@@ -266,6 +267,8 @@ def save_and_go_on(model: keras.Model, path: Path, images: np.ndarray, labels: n
 def main(arguments: list[str] | None = None) -> int:
     options = parser()
     given = options.parse_args(arguments)
+    if given.quick:
+        given.epochs, given.limit = 1, 5000
     try:
         optimizer = make_optimizer(given.optimizer, given.learning_rate)
         data = load(given.data_dir)

@@ -45,6 +45,12 @@ def test_trains_draws_saves_and_goes_on(loss, optimizer, model, tmp_path, capsys
     )
 
 
+def test_a_quick_run_is_one_epoch_of_few_images(tmp_path, capsys):
+    assert example.main(["--quick", "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "5,000 images to train" in told and "Trained 1 epochs" in told
+
+
 def test_accuracy_is_the_largest_output_and_answers_are_above_zero():
     task = example.tasks()["binary"]
     model = keras.Sequential([keras.Input((10,)), keras.layers.Identity()])
