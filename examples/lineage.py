@@ -223,8 +223,7 @@ class Trainer:
                 loss.append(float(self.loss(self.problem.labels, outputs)))
         said = self.outputs(self.problem.test_images).argmax(axis=-1)
         right = float(np.mean(said == self.problem.test_labels))
-        # Not the mean: what else the machine does can only make an update longer.
-        return Run(np.array(looks), np.array(loss), float(np.quantile(seconds, 0.1)), right)
+        return Run(np.array(looks), np.array(loss), float(np.median(seconds)), right)
 
 
 @dataclass(frozen=True)
@@ -237,10 +236,7 @@ class Study:
     best_rate: float
     race: list[Run]
     images_an_update: int
-
-    @property
-    def seconds_an_update(self) -> float:
-        return min(run.seconds_an_update for run in self.race)
+    seconds_an_update: float
 
     @property
     def forgiving(self) -> float:
@@ -258,12 +254,15 @@ def study(name: str, problem: Problem, effort: Effort) -> Study:
     trainer = Trainer(name, problem, effort)
     seeds = range(effort.seeds)
     end = [effort.updates]
-    final = [[trainer.run(rate, seed, end).loss[-1] for seed in seeds] for rate in effort.rates]
+    tried = [[trainer.run(rate, seed, end) for seed in seeds] for rate in effort.rates]
+    final = np.array([[run.loss[-1] for run in row] for row in tried])
     final = np.nan_to_num(final, nan=np.inf)
     rate = best(final, effort.rates)
     looks = np.unique(np.geomspace(1, effort.updates, 30).astype(int)).tolist()
     race = [trainer.run(rate, seed, looks) for seed in seeds]
-    return Study(name, np.array(effort.rates), final, rate, race, trainer.batch_size)
+    # Not the mean: what else the machine does can only make an update longer.
+    seconds = min(run.seconds_an_update for row in tried for run in row)
+    return Study(name, np.array(effort.rates), final, rate, race, trainer.batch_size, seconds)
 
 
 # 4. Drawing.
@@ -299,8 +298,8 @@ def draw(studies: list[Study], effort: Effort) -> Figure:
         axis.set_yticks([0.5, 0.7, 1, 2], ["0.5", "0.7", "1", "2"])
         axis.yaxis.set_minor_locator(NullLocator())
         axis.axhline(np.log(10), color=style.FAINT, linewidth=1, linestyle=":")
-    for axis in (by_updates, by_seconds):
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis, subs in ((by_updates, (1, 2, 5)), (by_seconds, (1, 3))):
+        axis.xaxis.set_major_locator(LogLocator(subs=subs))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_locator(NullLocator())
     by_updates.set(xlabel="updates", title="Each at its best rate, by updates")
@@ -373,3 +372,34 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+# What it printed, on two cores of a CPU with other work beside it:
+#
+# The worked numbers                                            computed   by hand
+# SGD: the second step, from a gradient of −0.3                      0.3       0.3
+# Momentum: the same after a step of 0.5, 0.9·0.5 + 0.3             0.75      0.75
+# Momentum, averaging: m₁ = 0.1 g₁ for g₁ = 4                        0.4       0.4
+# Adam: m₁ = 0.1 g₁ for g₁ = 4, too small by far                     0.4       0.4
+# Adam: corrected to m̂₁ = m₁ / (1 − 0.9) = g₁                         4         4
+# Adam: v̂₁ = v₁ / (1 − 0.999) = g₁²                                  16        16
+# Adam: so the first step is −η sign(g₁), with η = 0.1              -0.1      -0.1
+# Adam: and for g₁ = −4,000                                          0.1       0.1
+# Adagrad: the fourth equal gradient, h is their sum: −1/√4         -0.5      -0.5
+# RMSprop: the fortieth, h is their mean and at most g²: −1           -1        -1
+# RMSprop: h after it, for g² = 9                                      9         9
+# GD: nothing until all batches are seen                               0         0
+# GD: then one step by their mean gradient, 3                         -3        -3
+# SGD: a step after every batch, together their sum                  -12       -12
+#
+# 6,000 images of Fashion-MNIST, 200 updates, 16 rates, 3 seeds; medians over the seeds
+# optimizer         best rate    loss    test  images seen  ms an update  forgiving
+# GradientDescent        0.46   0.552   77.1%    1,200,000          7.14        1.3
+# SGD                    0.46   0.707   73.0%       12,000          1.00        1.3
+# Momentum                0.1   0.543   77.8%       12,000          0.95        1.7
+# Adagrad                0.22   0.619   75.2%       12,000          1.06        1.7
+# RMSprop                0.01   0.609   75.7%       12,000          1.02        2.3
+# Adam                  0.022   0.529   78.1%       12,000          1.11        2.0
+# forgiving: powers of ten of rates that leave at most half more loss than the best one
+# Wrote:
+#   examples/pictures/lineage.png (112 kB)

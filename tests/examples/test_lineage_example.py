@@ -113,22 +113,22 @@ def test_a_study_races_at_its_best_rate(problem):
     assert study.best_rate == EFFORT.rates[row]
     np.testing.assert_allclose([run.loss[-1] for run in study.race], study.final[row], rtol=1e-6)
     assert (study.final[2] == np.inf).all()  # NaN, by a rate of 10³⁰
-    assert study.images_an_update == 40
+    assert study.images_an_update == 40 and 0 < study.seconds_an_update < 60
     assert example.study("GradientDescent", problem, EFFORT).images_an_update == 120
 
 
 def test_forgiving_counts_powers_of_ten():
     rates = np.logspace(-3, 0, 7)  # two a decade
     final = np.array([[4.0], [1.6], [1.5], [1.2], [1.0], [1.4], [np.inf]])
-    assert example.Study("SGD", rates, final, 0.1, [], 1).forgiving == pytest.approx(2.0)
+    assert example.Study("SGD", rates, final, 0.1, [], 1, 0.1).forgiving == pytest.approx(2.0)
 
 
 def test_every_optimizer_is_drawn_in_its_colour_with_its_rate():
     style.use()
-    run = example.Run(np.array([1, 6]), np.array([2.0, 1.0]), 0.1, 0.5)
+    run = example.Run(np.array([1, 6]), np.array([2.0, 1.0]), 0.7, 0.5)
     final = np.array([[2.0, 2.1], [1.0, 1.2], [np.inf, 9.0]])
     studies = [
-        example.Study(name, np.array(EFFORT.rates), final, 0.1, [run, run], 40)
+        example.Study(name, np.array(EFFORT.rates), final, 0.1, [run, run], 40, 0.1)
         for name in example.NAMES
     ]
     figure = example.draw(studies, EFFORT)
