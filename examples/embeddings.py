@@ -236,10 +236,10 @@ if __name__ == "__main__":
 #
 #     An update of Adam, with two tables of so many rows:
 #            rows       lazy      exact   ratio   rows changed: lazy, exact, named
-#          16,384     4.5 ms     6.0 ms     1.3              883    8,158      883
-#          65,536     5.4 ms    16.2 ms     3.0              901   10,286      901
-#         262,144     7.7 ms    52.9 ms     6.9              908   10,948      908
-#       1,048,576     5.2 ms   186.9 ms    36.0              908   10,948      908
+#          16,384    11.6 ms    12.8 ms     1.1              883    8,158      883
+#          65,536    12.6 ms    36.2 ms     2.9              901   10,286      901
+#         262,144    16.3 ms   118.5 ms     7.2              908   10,948      908
+#       1,048,576    12.5 ms   480.8 ms    38.3              908   10,948      908
 #
 #     Trained with lazy=True. Binary cross-entropy, and rows that have moved by now:
 #         0.562    40,038 of 262,144
@@ -262,5 +262,5 @@ if __name__ == "__main__":
 #          TypeError: raise, must, str, isinstance, cannot, be
 #               read: read1, readinto, BufferedReader, DEFAULT_BUFFER_SIZE, buffer_size, seek
 #             socket: SOCK_STREAM, AF_UNIX, connected, setblocking, AF_INET, socktype
-#               year: year, month, week, day, weekday, firstweekday
+#               year: month, week, day, weekday, firstweekday, days
 #              lower: failobj, unquote, _headers, mm, Does, _flavour
