@@ -40,17 +40,17 @@ def untouched(model: Any) -> Iterator[None]:
     Args:
         model: built and compiled.
     """
-    if not model.optimizer.built:
-        with backend.placement(model.trainable_variables[0]):
-            model.optimizer.build(model.trainable_variables)
-    variables = [
-        *model.variables,
-        *model.optimizer.variables,
-        *model.metrics_variables,
-        global_seed_generator().state,  # of random operations that have no seed of their own
-    ]
-    values = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
-    with random_numbers_kept():
+    with random_numbers_kept():  # from here on: Keras draws the seed of what has none yet
+        if not model.optimizer.built:
+            with backend.placement(model.trainable_variables[0]):
+                model.optimizer.build(model.trainable_variables)
+        variables = [
+            *model.variables,
+            *model.optimizer.variables,
+            *model.metrics_variables,
+            global_seed_generator().state,  # of random operations that have no seed of their own
+        ]
+        values = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
         try:
             yield
         finally:
