@@ -33,6 +33,7 @@ import numpy as np
 import style
 from fashion_mnist_data import CLASSES
 from matplotlib import pyplot
+from mosaics import mosaics
 
 from keras_optim_losses import losses, optimizers
 
@@ -133,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
 
     number = 320 if this.quick else 20_000
-    pictures, quarters = lesson.mosaics(
+    pictures, quarters = mosaics(
         this.data.train_images, this.data.train_labels, number, most=4, seed=0
     )
     labels = multi_hot(quarters)
@@ -147,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         labels / labels.sum(axis=1, keepdims=True),
         epochs,
     )
-    pictures, quarters = lesson.mosaics(
+    pictures, quarters = mosaics(
         this.data.test_images, this.data.test_labels, number // 5, most=4, seed=1
     )
     labels = multi_hot(quarters)

@@ -20,16 +20,15 @@ of the others does not learn.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
+import lesson
 import numpy as np
 import style
-from fashion_mnist_data import DataError, load
+from fashion_mnist_data import Data
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
@@ -56,15 +55,13 @@ class Effort:
 class Problem:
     images: np.ndarray
     labels: np.ndarray
-    source: str
 
 
-def make_problem(data_dir: str | None, effort: Effort) -> Problem:
-    data = load(data_dir)
+def make_problem(data: Data, effort: Effort) -> Problem:
     every = max(1, len(data.train_images) // effort.images)
     images = data.train_images[::every][: effort.images].astype("float32") / 255
     labels = data.train_labels[::every][: effort.images].astype("int32")
-    return Problem(images, labels, data.source)
+    return Problem(images, labels)
 
 
 def compiled(layers: list[keras.Layer], optimizer: optimizers.Optimizer) -> keras.Model:
@@ -193,27 +190,11 @@ def draw_insides(insides: dict[str, dict[str, list[float]]]) -> Figure:
 # 3. Both of it.
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="few images, steps and rates")
-    parser.add_argument("--data-dir", metavar="FOLDER", help="a folder with the four files")
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("out"))
-    return parser
-
-
 def main(arguments: list[str] | None = None) -> int:
-    options = parser()
-    given = options.parse_args(arguments)
-    effort = Effort(600, 30, (0.001, 0.1), 1, 2) if given.quick else Effort()
-    try:
-        problem = make_problem(given.data_dir, effort)
-        given.out.mkdir(parents=True, exist_ok=True)
-    except (DataError, OSError) as error:
-        options.error(str(error))
-    style.use()
-    print(f"{effort.images:,} images of {problem.source}\n")
+    this = lesson.begin(__doc__, arguments)
+    effort = Effort(600, 30, (0.001, 0.1), 1, 2) if this.quick else Effort()
+    problem = make_problem(this.data, effort)
+    print(f"{effort.images:,} images\n")
 
     print(f"{'optimizer':<12}{'suggested':>10}{'best of the grid':>18}{'its loss':>10}")
     searches = {}
@@ -237,14 +218,9 @@ def main(arguments: list[str] | None = None) -> int:
             f"{history['update_ratio/hidden_1'][-1]:>17.1e}"
         )
 
-    written = [
-        style.save(draw_searches(searches, effort), given.out / "learning_rate_finder.png"),
-        style.save(draw_insides(insides), given.out / "update_monitor.png"),
-    ]
-    print("\nWrote:")
-    for path in written:
-        print(f"  {path} ({path.stat().st_size / 1000:,.0f} kB)")
-    return 0
+    this.save(draw_searches(searches, effort), "learning_rate_finder")
+    this.save(draw_insides(insides), "update_monitor")
+    return this.end()
 
 
 if __name__ == "__main__":
@@ -252,7 +228,7 @@ if __name__ == "__main__":
 
 # What it printed, on two cores of a CPU:
 #
-#     6,000 images of Fashion-MNIST
+#     6,000 images
 #
 #     optimizer    suggested  best of the grid  its loss
 #     SGD              0.089               0.1     0.686

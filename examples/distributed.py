@@ -37,14 +37,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import matplotlib
 import numpy as np
+import style
 from fashion_mnist_data import read_subset
+from matplotlib import pyplot
+from matplotlib.ticker import MaxNLocator
 
 from keras_optim_losses import losses, optimizers
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
 
 BATCH = 64  # images in the batch that all processes share
 CLOSE = 1e-3  # what rounding may come to in a few hundred steps of a weight around 0.1
@@ -167,16 +166,20 @@ def alone(name: str, steps: int) -> tuple[keras.Model, list[float]]:
     return model, trained_by_keras(model, batches(steps))
 
 
-def draw(path: Path, together: list[float], single: list[float], workers: int) -> None:
+def draw(
+    path: Path, optimizer: str, together: list[float], single: list[float], workers: int
+) -> None:
     """The losses of both models, one above the other."""
-    figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    axis.plot(single, color="tab:orange", linewidth=4, alpha=0.5, label="one process")
-    axis.plot(together, color="tab:blue", linewidth=1, label=f"{workers} processes")
-    axis.set_xlabel("batch")
-    axis.set_ylabel("loss")
-    axis.grid(alpha=0.3)
-    axis.legend(frameon=False)
-    figure.savefig(path, dpi=80)
+    style.use()
+    colour = style.OPTIMIZERS[optimizer].colour
+    figure, axis = pyplot.subplots(figsize=(9, 4), layout="constrained")
+    count = range(1, len(single) + 1)
+    axis.plot(count, single, color="0.75", linewidth=5, label="one process")
+    axis.plot(count, together, color=colour, linewidth=1.5, label=f"{workers} processes")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set(xlabel="batch", ylabel="loss", title=f"{optimizer}, alone and together")
+    style.legend_below(figure, axis.get_legend_handles_labels()[0], columns=2)
+    style.save(figure, path)
     pyplot.close(figure)
 
 
@@ -201,7 +204,8 @@ def work(given: argparse.Namespace) -> None:
     if given.index == 0:  # all have the same model
         given.out.mkdir(parents=True, exist_ok=True)
         picture, saved = given.out / "losses.png", given.out / "model.keras"
-        draw(picture, history, expected, len(given.workers))
+        optimizer = type(optimizers.get(given.optimizer)).__name__
+        draw(picture, optimizer, history, expected, len(given.workers))
         model.save(saved)
         print("Wrote:")
         for path in (picture, saved):

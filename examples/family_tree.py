@@ -14,15 +14,14 @@ the script stops: the tree cannot say what the classes do not.
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
 import sys
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import lesson
 import numpy as np
 import style
 from matplotlib.axes import Axes
@@ -333,30 +332,14 @@ def draw(members: list[Person], edges: tuple[Edge, ...]) -> Figure:
 # 5. All of it.
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="the same: it takes a second")
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("out"))
-    return parser
-
-
 def main(arguments: list[str] | None = None) -> int:
-    options = parser()
-    given = options.parse_args(arguments)
-    try:
-        given.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        options.error(str(error))
-    style.use()
+    this = lesson.begin(__doc__, arguments, images=False)
     check(EDGES)
     members = [person(cls) for cls in public()]
     for edge in EDGES:
         print(f"{edge.parent:>16} → {edge.child:<10}{edge.before:<16} → {edge.after}")
-    path = style.save(draw(members, EDGES), given.out / "family_tree.png")
-    print(f"Wrote:\n  {path} ({path.stat().st_size / 1000:,.0f} kB)")
-    return 0
+    this.save(draw(members, EDGES), "family_tree")
+    return this.end()
 
 
 if __name__ == "__main__":

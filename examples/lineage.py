@@ -22,17 +22,16 @@ from the best to the worst seed.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
+import lesson
 import numpy as np
 import style
-from fashion_mnist_data import DataError, load
+from fashion_mnist_data import Data
 from keras import ops
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -134,7 +133,6 @@ class Problem:
     labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
-    source: str
 
 
 def smaller(images: np.ndarray) -> np.ndarray:
@@ -143,15 +141,13 @@ def smaller(images: np.ndarray) -> np.ndarray:
     return halves.reshape(len(images), 196).astype("float32")
 
 
-def make_problem(data_dir: str | None, effort: Effort) -> Problem:
-    data = load(data_dir)
+def make_problem(data: Data, effort: Effort) -> Problem:
     labels, n = data.train_labels.astype("int32"), effort.images
     return Problem(
         smaller(data.train_images[:n]),
         labels[:n],
         smaller(data.test_images),
         data.test_labels.astype("int32"),
-        data.source,
     )
 
 
@@ -320,34 +316,18 @@ def draw(studies: list[Study], effort: Effort) -> Figure:
 # 5. All of it.
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="few images, updates and rates")
-    parser.add_argument("--data-dir", metavar="FOLDER", help="a folder with the four files")
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("out"))
-    return parser
-
-
 def main(arguments: list[str] | None = None) -> int:
-    options = parser()
-    given = options.parse_args(arguments)
-    effort = Effort(600, 60, 20, (0.001, 0.01, 0.1, 1.0), 2) if given.quick else Effort()
-    try:
-        problem = make_problem(given.data_dir, effort)
-        given.out.mkdir(parents=True, exist_ok=True)
-    except (DataError, OSError) as error:
-        options.error(str(error))
-    style.use()
+    this = lesson.begin(__doc__, arguments)
+    effort = Effort(600, 60, 20, (0.001, 0.01, 0.1, 1.0), 2) if this.quick else Effort()
+    problem = make_problem(this.data, effort)
 
     print(f"{'The worked numbers':<60}{'computed':>10}{'by hand':>10}")
     for number in worked_numbers():
         print(f"{number.claim:<60}{number.computed:>10.5g}{number.by_hand:>10.5g}")
 
     print(
-        f"\n{effort.images:,} images of {problem.source}, {effort.updates} updates, "
-        f"{len(effort.rates)} rates, {effort.seeds} seeds; medians over the seeds"
+        f"\n{effort.images:,} images, {effort.updates} updates, {len(effort.rates)} rates, "
+        f"{effort.seeds} seeds; medians over the seeds"
     )
     print(
         f"{'optimizer':<17}{'best rate':>10}{'loss':>8}{'test':>8}{'images seen':>13}"
@@ -365,9 +345,8 @@ def main(arguments: list[str] | None = None) -> int:
             f"{each.forgiving:>11.1f}"
         )
     print("forgiving: powers of ten of rates that leave at most half more loss than the best one")
-    path = style.save(draw(studies, effort), given.out / "lineage.png")
-    print(f"Wrote:\n  {path} ({path.stat().st_size / 1000:,.0f} kB)")
-    return 0
+    this.save(draw(studies, effort), "lineage")
+    return this.end()
 
 
 if __name__ == "__main__":
@@ -392,7 +371,7 @@ if __name__ == "__main__":
 # GD: then one step by their mean gradient, 3                         -3        -3
 # SGD: a step after every batch, together their sum                  -12       -12
 #
-# 6,000 images of Fashion-MNIST, 200 updates, 16 rates, 3 seeds; medians over the seeds
+# 6,000 images, 200 updates, 16 rates, 3 seeds; medians over the seeds
 # optimizer         best rate    loss    test  images seen  ms an update  forgiving
 # GradientDescent        0.46   0.552   77.1%    1,200,000          7.14        1.3
 # SGD                    0.46   0.707   73.0%       12,000          1.00        1.3

@@ -33,6 +33,7 @@ from matplotlib import pyplot
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from mosaics import mosaics
 
 from keras_optim_losses import losses, optimizers
 
@@ -155,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     errors(losses.SparseCategoricalCrossentropy(from_logits=True))
 
-    pictures, quarters = lesson.mosaics(
+    pictures, quarters = mosaics(
         data.train_images, data.train_labels, 160 if this.quick else 12_000, most=4, seed=0
     )
     model = segmenter()
@@ -169,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
         epochs=1 if this.quick else 4,
         verbose=0,
     )
-    pictures, quarters = lesson.mosaics(
+    pictures, quarters = mosaics(
         data.test_images, data.test_labels, 50 if this.quick else 1_000, most=4, seed=1
     )
     truth = pixel_labels(pictures, quarters)

@@ -42,6 +42,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import lesson
 import numpy as np
 import style
 from keras import ops
@@ -573,27 +574,14 @@ def animate(
 # 7. All of it.
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scene", nargs="+", choices=list(scenes()), default=list(scenes()))
-    parser.add_argument("--quick", action="store_true", help="two scenes, few rates and steps")
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("out"))
-    return parser
-
-
 def main(arguments: list[str] | None = None) -> int:
-    options = parser()
-    given = options.parse_args(arguments)
-    try:
-        given.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        options.error(str(error))
-    style.use()
-    effort = Effort(steps=30, rates_a_decade=3, others=4) if given.quick else Effort()
-    names = RACE if given.quick else given.scene
-    paths, walked = [], {}
+    def more(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--scene", nargs="+", choices=list(scenes()), default=list(scenes()))
+
+    this = lesson.begin(__doc__, arguments, more, images=False)
+    effort = Effort(steps=30, rates_a_decade=3, others=4) if this.quick else Effort()
+    names = RACE if this.quick else this.given.scene
+    walked = {}
     print(f"{'scene':<16}{'optimizer':<10}{'rate':>8}{'steps to 1%':>14}{'of f left':>12}")
     for name in names:
         scene = scenes()[name]
@@ -603,17 +591,12 @@ def main(arguments: list[str] | None = None) -> int:
             left = shown.loss[-1] / shown.loss[0]
             print(f"{name:<16}{shown.name:<10}{shown.rate:>8.2g}{steps:>14}{left:>12.1e}")
         walked[name] = scene, walks
-        picture = draw(scene, walks, effort)
-        paths.append(style.save(picture, given.out / f"trajectories_{name}.png"))
+        this.save(draw(scene, walks, effort), f"trajectories_{name}")
     if all(name in walked for name in RACE):
-        paths.append(given.out / "trajectories.gif")
-        animate(
-            {name: walked[name] for name in RACE}, paths[-1], effort, every=5 if given.quick else 1
-        )
-    print("Wrote:")
-    for path in paths:
-        print(f"  {path} ({path.stat().st_size / 1000:,.0f} kB)")
-    return 0
+        this.written.append(this.given.out / "trajectories.gif")
+        race = {name: walked[name] for name in RACE}
+        animate(race, this.written[-1], effort, every=5 if this.quick else 1)
+    return this.end()
 
 
 if __name__ == "__main__":

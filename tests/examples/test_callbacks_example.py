@@ -12,9 +12,7 @@ EFFORT = example.Effort(images=600, steps=40, rates=(1e-4, 0.1), epochs=1, deep_
 
 @pytest.fixture(scope="module")
 def problem():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(example, "load", lambda folder: fashion_mnist_data.read_subset())
-        return example.make_problem(None, EFFORT)
+    return example.make_problem(fashion_mnist_data.read_subset(), EFFORT)
 
 
 def test_images_are_of_every_class(problem):
@@ -40,8 +38,7 @@ def test_adam_moves_the_first_layer_and_sgd_does_not(problem):
     assert ratios["SGD"] < 1e-2 < 0.3 < ratios["Adam"]
 
 
-def test_it_draws_both_pictures(problem, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(example, "load", lambda folder: fashion_mnist_data.read_subset())
+def test_it_draws_both_pictures(tmp_path, capsys):
     assert example.main(["--quick", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     for name in ("learning_rate_finder.png", "update_monitor.png"):

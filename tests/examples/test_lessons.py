@@ -20,12 +20,13 @@ import pytest
 import rnn
 import sparse_categorical_crossentropy
 from fashion_mnist_data import read_subset
+from mosaics import mosaics
 from PIL import Image
 
 from keras_optim_losses import losses
 
 EXAMPLES = Path(lesson.__file__).parent
-HELPERS = {"fashion_mnist_data", "lesson", "style"}
+HELPERS = {"fashion_mnist_data", "lesson", "mosaics", "style"}
 HAVE_TESTS_OF_THEIR_OWN = {
     "callbacks",
     "distributed",
@@ -90,7 +91,7 @@ def test_pictures_of_the_repository_are_small_and_in_the_gallery(path):
 
 
 def test_mosaics_show_the_garments_of_their_labels(data):
-    pictures, quarters = lesson.mosaics(data.train_images, data.train_labels, 50, most=3, seed=0)
+    pictures, quarters = mosaics(data.train_images, data.train_labels, 50, most=3, seed=0)
     garments = (quarters >= 0).sum(axis=(1, 2))
     assert set(garments) == {1, 2, 3}
     for picture, classes in zip(pictures, quarters):
