@@ -731,6 +731,11 @@ LOADERS = [
         "'curvature' … not known to this version",
     ),
     row(
+        "state that does not say whose it is",
+        lambda u: u.trained.load_own_variables(u.saved(identity=np.array([0xFF], "uint8"))),
+        "does not know what it says of itself",
+    ),
+    row(
         "a negative count of steps",
         lambda u: u.trained.load_own_variables(u.saved(iteration=-5)),
         "'iteration' … whole number from 0 to 2**31 − 2 … -5",

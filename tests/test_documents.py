@@ -39,6 +39,10 @@ def test_every_exported_class_and_function_has_an_example():
                 assert ">>>" in getattr(module, name).__doc__, name
 
 
+def said(text):
+    return " ".join(re.sub(r"-?\d\.\d+", "…", text).split())
+
+
 def test_python_blocks_of_the_readme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
@@ -46,6 +50,9 @@ def test_python_blocks_of_the_readme(tmp_path, monkeypatch):
     names: dict = {"x": np.random.rand(256, 28, 28), "y": np.random.randint(0, 10, 256)}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
+    # What the check says is shown as it is, but for the numbers that come from random weights.
+    found = names["losses"].check(names["wrong"], names["x"], names["y"] + 1)
+    assert said(repr(found)) in said((ROOT / "README.md").read_text())
     # The model of the README learns with each optimizer and loss that it shows, and was saved.
     assert os.path.exists("model.keras")
     x, y = np.random.rand(64, 28, 28), np.random.randint(0, 10, 64)

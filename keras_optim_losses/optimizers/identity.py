@@ -26,7 +26,7 @@ class Identity(NamedTuple):
         return json.dumps(self._asdict())
 
     @classmethod
-    def of_text(cls, text: str) -> Identity:
+    def of_text(cls, text: str | bytes) -> Identity:
         """What `text` has given.
 
         Raises:

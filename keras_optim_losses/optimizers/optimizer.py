@@ -423,7 +423,7 @@ class Optimizer(keras.optimizers.Optimizer):
                 "be checked. Compile after loading the weights to start with fresh state."
             )
         saved = {name: np.asarray(store[name]) for name in names}
-        identity = Identity.of_text(saved.pop("identity").tobytes().decode())
+        identity = Identity.of_text(saved.pop("identity").tobytes())
         checks.saved(saved)
         # By name, shared state is found also where there is more or less of it.
         entries = {name: list(saved[name].shape) for name in saved if name[0].isdigit()}
@@ -780,7 +780,7 @@ class Optimizer(keras.optimizers.Optimizer):
                 inputs = [] if gradients is None else [gradients[i]]
                 if whole and inputs:
                     inputs = [backend.dense(inputs[0], variables[0])]
-                entries.append((variables, inputs + factors[i : i + 1] if factors else inputs))
+                entries.append((variables, inputs + factors[i : i + 1]))
             update(scalars[recipe.dtype], entries)
         if before is not None:
             self._norms.after(before, made)

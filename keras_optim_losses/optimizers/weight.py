@@ -19,7 +19,7 @@ class Weight:
     dtype: str
     decays: bool
     state: dict[str, Any] = field(default_factory=dict)
-    overwritten: bool = False  # by its gradient, in the place of an update
+    overwritten: bool = field(init=False)  # by its gradient, in the place of an update
 
     def __post_init__(self) -> None:
         self.overwritten = getattr(self.variable, "overwrite_with_gradient", False)

@@ -8,6 +8,8 @@ import numpy as np
 
 #: How far a row of probabilities may be from a sum of 1: many small numbers, rounded to half types.
 ROW_TOLERANCE = 1e-2
+#: Whole numbers up to so many are taken for classes by their look alone.
+FEW = 20
 
 
 class Labels:

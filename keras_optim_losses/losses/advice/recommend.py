@@ -12,14 +12,12 @@ import numpy as np
 
 from keras_optim_losses.losses.advice import batches, outputs
 from keras_optim_losses.losses.advice.findings import indented, table
-from keras_optim_losses.losses.advice.labels import Labels, rarest, shares, shown, some
+from keras_optim_losses.losses.advice.labels import FEW, Labels, rarest, shares, shown, some
 from keras_optim_losses.losses.binary_crossentropy import BinaryCrossentropy
 from keras_optim_losses.losses.categorical_crossentropy import CategoricalCrossentropy
 from keras_optim_losses.losses.mean_squared_error import MeanSquaredError
 from keras_optim_losses.losses.sparse_categorical_crossentropy import SparseCategoricalCrossentropy
 
-#: Whole numbers below this are classes; more of them need so many samples a class.
-FEW = 20
 #: Pixels have at most so many classes (ADE20K has 150); more are grey levels.
 PIXEL_CLASSES = 151
 #: From this size on, two axes of 0 and 1 are a picture, and not questions.
@@ -365,7 +363,7 @@ def _few_enough(labels: Labels, values: np.ndarray, high: int, last: Last) -> bo
     rank = len(_shape(labels))
     if rank and labels.values.dtype.kind == "f":
         return False
-    if rank == 0:
+    if rank == 0:  # more of them need so many samples a class
         return last.units != 1 and values.size >= FEW * (high + 1)
     return rank == 1 or high < PIXEL_CLASSES  # words of a sentence; pixels
 

@@ -16,6 +16,7 @@ import numpy as np
 from keras_optim_losses.losses.advice.case import Case
 from keras_optim_losses.losses.advice.findings import Finding
 from keras_optim_losses.losses.advice.labels import (
+    FEW,
     ROW_TOLERANCE,
     Labels,
     rarest,
@@ -27,8 +28,6 @@ from keras_optim_losses.losses.advice.outputs import RANGES, SIGMOIDS
 
 CROSSENTROPIES = ("binary", "categorical", "sparse")
 ELEMENTWISE = ("binary", "categorical", "error", "elementwise")
-#: How many numbers may occur in labels that are taken for classes by their look alone.
-FEW = 20
 
 Report = tuple[str, str, str] | None
 
