@@ -106,11 +106,13 @@ class Table:
 
     def add(self, **figures: object) -> None:
         self.rows.append(figures)
-        if self.columns is None or list(figures) != self.columns:
+        if self.columns is None:
             self.columns = list(figures)
             print("| " + " | ".join(self.columns) + " |")
             print("|" + "---|" * len(self.columns))
-        print("| " + " | ".join(map(text, figures.values())) + " |", flush=True)
+        # The first row has all columns; a peer that lacks an optimizer leaves its own empty.
+        found = [text(figures.get(column, "–")) for column in self.columns]
+        print("| " + " | ".join(found) + " |", flush=True)
 
 
 def text(value: object) -> str:
