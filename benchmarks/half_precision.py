@@ -3,11 +3,13 @@
     python benchmarks/half_precision.py               # TensorFlow; KERAS_BACKEND=jax or torch
 
 The MLP of the main example on Fashion-MNIST, batches of 64, the same start and the same order of
-batches for each policy. One seed: that of two float32 runs of other seeds differs by half a point.
+batches for each policy, one seed. The rate falls to 0 along a cosine: at one that stays, the last
+batches alone decide on many points of accuracy, in float32 as in any other type.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ from fashion_mnist_data import load, read_subset
 
 from keras_optim_losses import optimizers
 
+BATCH = 64
 POLICIES = ["float32", "bfloat16", "mixed_bfloat16", "mixed_float16"]
 
 
@@ -31,9 +34,12 @@ def accuracy(data, name: str, policy: str, shared: dict[str, bool], epochs: int)
     model = make_model("mlp")
     task = tasks()["sparse_categorical"]
     optimizer = make_optimizer(name, None)
-    optimizer = type(optimizer).from_config(optimizer.get_config() | shared)
+    config = optimizer.get_config()
+    steps = epochs * math.ceil(len(data.train_images) / BATCH)
+    rate = keras.optimizers.schedules.CosineDecay(config["learning_rate"], steps)
+    optimizer = type(optimizer).from_config(config | shared | {"learning_rate": rate})
     compile_model(model, task, optimizer)
-    model.fit(data.train_images, data.train_labels, batch_size=64, epochs=epochs, verbose=0)
+    model.fit(data.train_images, data.train_labels, batch_size=BATCH, epochs=epochs, verbose=0)
     result = model.evaluate(data.test_images, data.test_labels, batch_size=500, verbose=0)
     return 100 * result[1]
 
