@@ -236,10 +236,10 @@ if __name__ == "__main__":
 #
 #     An update of Adam, with two tables of so many rows:
 #            rows       lazy      exact   ratio   rows changed: lazy, exact, named
-#          16,384    11.6 ms    12.8 ms     1.1              883    8,158      883
-#          65,536    12.6 ms    36.2 ms     2.9              901   10,286      901
-#         262,144    16.3 ms   118.5 ms     7.2              908   10,948      908
-#       1,048,576    12.5 ms   480.8 ms    38.3              908   10,948      908
+#          16,384     6.1 ms     8.2 ms     1.3              883    8,158      883
+#          65,536     5.5 ms    16.8 ms     3.0              901   10,286      901
+#         262,144     6.0 ms    38.5 ms     6.4              908   10,948      908
+#       1,048,576     5.1 ms   195.2 ms    38.6              908   10,948      908
 #
 #     Trained with lazy=True. Binary cross-entropy, and rows that have moved by now:
 #         0.562    40,038 of 262,144
