@@ -9,6 +9,7 @@ as fast for one side as for the other.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import os
@@ -17,6 +18,8 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import keras
 
 Side = Callable[[], object]
 
@@ -30,8 +33,6 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 def header() -> dict[str, str]:
     """Versions, backend and device, printed and returned."""
-    import keras
-
     backend = keras.backend.backend()
     about = {
         "backend": backend,
@@ -50,17 +51,27 @@ def header() -> dict[str, str]:
 
 
 def device(backend: str) -> str:
+    if not on_gpu():
+        return processor()
     if backend == "torch":
         import torch
 
-        return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+        return torch.cuda.get_device_name()
     if backend == "jax":
         import jax
 
-        return processor() if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
-    import tensorflow as tf
+        return jax.devices()[0].device_kind
+    return "GPU"
 
-    return "GPU" if tf.config.list_physical_devices("GPU") else processor()
+
+@functools.cache
+def on_gpu() -> bool:
+    """Whether Keras computes on a GPU."""
+    if keras.backend.backend() != "torch":
+        return "gpu" in keras.distribution.list_devices()[0]
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def processor() -> str:
@@ -70,6 +81,14 @@ def processor() -> str:
     return platform.processor()
 
 
+def finish() -> None:
+    """Wait for a GPU: PyTorch's calls return before their work is done."""
+    if on_gpu() and keras.backend.backend() == "torch":
+        import torch
+
+        torch.cuda.synchronize()
+
+
 def measure(sides: dict[str, Side], rounds: int = 9, calls: int = 3) -> dict[str, list[float]]:
     """Seconds a call of each side, one figure a round."""
     for side in sides.values():
@@ -77,10 +96,11 @@ def measure(sides: dict[str, Side], rounds: int = 9, calls: int = 3) -> dict[str
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            side()
+            side(), finish()
             start = time.perf_counter()
             for _ in range(calls):
                 side()
+            finish()
             times[name].append((time.perf_counter() - start) / calls)
     return times
 

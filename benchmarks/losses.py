@@ -44,9 +44,7 @@ def inputs(name: str, from_logits: bool | None, batch: int, classes: int):
 
 def differentiated(loss, y, p, repeats: int):
     if BACKEND == "torch":
-        import torch
-
-        y, p = torch.tensor(y), torch.tensor(p, requires_grad=True)
+        y, p = keras.ops.convert_to_tensor(y), keras.ops.convert_to_tensor(p).requires_grad_()
 
         def side():
             for _ in range(repeats):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from harness import Table, arguments, header, measure, row, write
+from harness import Table, arguments, header, measure, on_gpu, row, write
 
 from keras_optim_losses import optimizers
 
@@ -151,9 +151,11 @@ def of_optax(name, shapes):
 def of_torch(name, shapes, **how):
     import torch
 
-    weights = [torch.tensor(a, requires_grad=True) for a in arrays(shapes)]
-    for weight, gradient in zip(weights, arrays(shapes)):
-        weight.grad = torch.tensor(gradient)
+    weights, gradients = (
+        [keras.ops.convert_to_tensor(a) for a in arrays(shapes)] for _ in range(2)
+    )
+    for weight, gradient in zip(weights, gradients):
+        weight.requires_grad_().grad = gradient
     optim = torch.optim
     make = {
         "Adam": optim.Adam,
@@ -171,6 +173,8 @@ def of_copies(streams, shapes):
     import os
 
     entries = sum(int(np.prod(shape)) for shape in shapes)
+    if on_gpu():
+        return of_copies_on_gpu(streams, entries)
     workers = len(os.sched_getaffinity(0))
     source, target = np.ones(entries, "float32"), np.ones(entries, "float32")
     parts = [slice(i * entries // workers, (i + 1) * entries // workers) for i in range(workers)]
@@ -184,6 +188,32 @@ def of_copies(streams, shapes):
             np.copyto(target[half], source[half])
 
     return lambda: list(pool.map(copy, parts))
+
+
+def of_copies_on_gpu(streams, entries):
+    source = keras.ops.ones(entries)
+    if BACKEND == "torch":
+        target = keras.ops.zeros(entries)
+
+        def side():
+            for _ in range(streams // 2):
+                target.copy_(source)
+            if streams % 2:
+                target[: entries // 2].copy_(source[: entries // 2])
+
+        return side
+    import jax
+
+    copies = jax.jit(
+        lambda x: jax.lax.fori_loop(0, UPDATES * streams // 2, lambda _, x: x + 1, x),
+        donate_argnums=0,
+    )
+    carried = [source]
+
+    def side():
+        carried[0] = jax.block_until_ready(copies(carried[0]))
+
+    return side
 
 
 def sides(name: str, shapes) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ class Case:
         class_weight: of `fit`, or None.
         complete: whether `labels` are all there are.
         outputs: how many outputs have labels.
-        failure: what the loss raised, or that its value is not finite; else empty.
+        failure: computes the loss, and says what it raised, or that its value is not finite; else
+            it gives an empty text.
     """
 
     loss: LossUse
@@ -47,7 +49,7 @@ class Case:
     class_weight: Any
     complete: bool
     outputs: int
-    failure: str
+    failure: Callable[[], str]
 
     # Shapes
 

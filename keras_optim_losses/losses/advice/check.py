@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from typing import Any
@@ -119,7 +120,7 @@ def checked(
                     class_weight=class_weight,
                     complete=data.complete,
                     outputs=len(keras.tree.flatten(data.y)),
-                    failure=_failure(given, y, predictions, weights),
+                    failure=functools.partial(_failure, given, y, predictions, weights),
                 )
                 found += rules.findings(case, place.name)
     return found

@@ -359,6 +359,13 @@ def test_a_loss_in_every_form(loss):
     assert rules(found) == ["label-out-of-range", "from-logits-missing"]
 
 
+def test_a_loss_is_not_computed_of_labels_that_are_known_to_be_wrong(monkeypatch):
+    """On a GPU, PyTorch would end the process over a class that is none."""
+    model = compiled(dense(3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    monkeypatch.setattr(keras.Model, "compute_loss", lambda *_, **__: pytest.fail("was computed"))
+    assert rules(losses.check(model, vectors(), classes(3, 64) + 1)) == ["label-out-of-range"]
+
+
 def test_a_loss_that_is_not_known_is_left_alone():
     class Mine(keras.losses.BinaryCrossentropy):
         def call(self, y_true, y_pred):
