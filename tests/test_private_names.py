@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras.src.backend import get_keras_mask
 from keras.src.random.seed_generator import global_seed_generator
 
@@ -109,3 +110,11 @@ def test_fit_asks_the_model_for_its_training_function_after_the_batch_has_begun(
 def test_a_loss_keeps_an_axis_that_its_configuration_does_not():
     loss = keras.losses.SparseCategoricalCrossentropy(axis=1)
     assert "axis" not in loss.get_config() and loss._fn_kwargs["axis"] == 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="used on PyTorch")
+def test_a_variable_is_its_parameter_unless_a_scope_has_another():
+    variable, other = keras.Variable([1.0]), keras.ops.ones(1)
+    assert variable.value is variable._value
+    with keras.StatelessScope(state_mapping=[(variable, other)]):
+        assert variable.value is other is not variable._value

@@ -15,7 +15,8 @@ Every module here offers the same functions, and knows no algorithm:
   reads the variables of each entry, computes and writes them back. `function(scalars, values,
   inputs)` gives the new values; an input may be a gradient. With `by_rows` the rows without
   gradient stay as they are. Without `compiled` the function holds code of users that a compiler
-  need not understand. `in_place(scalars)` gives the same as sums of multiples, which PyTorch takes
+  need not understand. `in_place(scalars)` gives the same as steps, which PyTorch takes: `Sum`,
+  `Moments`, `Squares`. The inputs are then a gradient and, if there are two, its factor
 - `Record(write, read)`: what an attribute of it adds to a `tf.train.Checkpoint`, a text. It is read
   before any variable is restored, so that an error of `read` leaves all of them as they are
 - `Fused(values, finish, axis)`: a loss of labels, predictions, weights and mask, of which the last
@@ -51,6 +52,7 @@ from importlib import import_module
 
 import keras
 
+from keras_optim_losses.backend.in_place import InPlace, Moments, Squares, Sum
 from keras_optim_losses.backend.rows import Rows
 
 _name = keras.backend.backend()
@@ -91,8 +93,12 @@ total = _module.total
 
 __all__ = [
     "Fused",
+    "InPlace",
+    "Moments",
     "Record",
     "Rows",
+    "Squares",
+    "Sum",
     "Update",
     "all_finite",
     "bits",

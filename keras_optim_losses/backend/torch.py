@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from keras_optim_losses.backend.in_place import InPlace, Moments, Squares, Sum
 from keras_optim_losses.backend.rows import Rows
 
 # On a CPU an elementwise rule runs on blocks of so many entries. What its operations leave to each
@@ -81,7 +82,7 @@ class Update:
         elementwise: bool = True,
         by_rows: bool = False,
         compiled: bool = True,
-        in_place: Callable[[Mapping[str, Any]], Sequence[tuple[int, Any, int, Any]]] | None = None,
+        in_place: Callable[[Mapping[str, Any]], Sequence[InPlace]] | None = None,
     ) -> None:
         self.function = function
         self.elementwise = elementwise
@@ -92,12 +93,14 @@ class Update:
     def __call__(
         self, scalars: Mapping[str, Any], entries: Sequence[tuple[Sequence[Any], Sequence[Any]]]
     ) -> None:
-        if self.in_place is not None:
-            whole = [entry for entry in entries if not isinstance(entry[1][0], Rows)]
+        found = list(zip(_values([group for group, _ in entries]), [x for _, x in entries]))
+        if self.in_place is not None and not torch.compiler.is_compiling():
+            whole = [entry for entry in found if _has_kernels(*entry)]
             if whole:
                 _in_place(self.in_place(scalars), whole)
-            entries = [entry for entry in entries if isinstance(entry[1][0], Rows)]
-        found = [([v.value for v in group], given) for group, given in entries]
+            if len(whole) == len(found):
+                return
+            found = [entry for entry in found if not _has_kernels(*entry)]
         self._carry_out(scalars, found)
 
     def _carry_out(
@@ -141,15 +144,20 @@ class Update:
         entries: list[tuple[list[torch.Tensor], Sequence[Any]]],
     ) -> None:
         columns = list(zip(*(tensors for tensors, _ in entries)))
+        rows = [[tensor.view(-1) for tensor in column] for column in columns]
         inputs = [
-            torch.cat([x.expand(t.shape).reshape(-1) for x, t in zip(column, columns[0])])
+            torch.cat(
+                [
+                    (x if x.dim() else x.expand(t.shape)).reshape(-1)
+                    for x, t in zip(column, columns[0])
+                ]
+            )
             for column in zip(*(inputs for _, inputs in entries))
         ]
-        joined = [torch.cat([tensor.view(-1) for tensor in column]) for column in columns]
-        sizes = [tensor.numel() for tensor in columns[0]]
-        for column, value in zip(columns, self.function(scalars, joined, inputs)):
-            parts = [part.view(t.shape) for part, t in zip(value.split(sizes), column)]
-            torch._foreach_copy_(column, parts)
+        joined = [torch.cat(row) for row in rows]
+        sizes = [row.numel() for row in rows[0]]
+        for row, value in zip(rows, self.function(scalars, joined, inputs)):
+            torch._foreach_copy_(row, value.split(sizes))
 
     def _rows(
         self, scalars: Mapping[str, Any], tensors: list[torch.Tensor], rows: Rows, *others: Any
@@ -164,17 +172,130 @@ class Update:
             tensor.index_copy_(0, rows.indices, value.to(tensor.dtype))
 
 
+def _values(groups: Sequence[Sequence[Any]]) -> list[list[torch.Tensor]]:
+    """The tensors of variables.
+
+    `value` asks each time whether a scope of Keras' has another one. For hundreds of small weights
+    that takes longer than their update, so the first weight is asked for all.
+    """
+    first = groups[0][0]
+    if first.value is first._value:
+        return [[variable._value for variable in group] for group in groups]
+    return [[variable.value for variable in group] for group in groups]
+
+
+def _has_kernels(tensors: Sequence[torch.Tensor], inputs: Sequence[Any]) -> bool:
+    """Whether these can be worked on in place: PyTorch's kernels take memory as one row."""
+    for tensor in tensors:
+        if not tensor.is_contiguous():
+            return False
+    return not isinstance(inputs[0], Rows)
+
+
 def _in_place(
-    steps: Sequence[tuple[int, Any, int, Any]],
-    entries: Sequence[tuple[Sequence[Any], Sequence[Any]]],
+    steps: Sequence[InPlace],
+    entries: Sequence[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]],
 ) -> None:
-    """Sums of multiples need no memory of their own, and one call serves all weights."""
-    columns = [[v.value for v in column] for column in zip(*(group for group, _ in entries))]
-    columns.append([inputs[0] for _, inputs in entries])
-    for target, kept, source, share in steps:
-        if kept != 1:
-            torch._foreach_mul_(columns[target], kept)
-        torch._foreach_add_(columns[target], columns[source], alpha=share)
+    """One call serves all weights, and needs no memory of its own."""
+    columns = [list(column) for column in zip(*(tensors for tensors, _ in entries))]
+    dtype = columns[0][0].dtype
+    gradients, *factors = zip(*(inputs for _, inputs in entries))
+    gradients = [
+        g if g.dtype is dtype and g.is_contiguous() else g.to(dtype).contiguous() for g in gradients
+    ]
+    columns.append(torch._foreach_mul(gradients, factors[0]) if factors else gradients)
+    steps = list(steps)
+    while steps:
+        step, *steps = steps
+        if isinstance(step, Moments):
+            _moments(columns, step)
+        elif isinstance(step, Squares):
+            _squares(columns, step)
+        elif steps and isinstance(steps[0], Sum) and _follows(step, steps[0]):
+            _velocity(columns, step, steps.pop(0))
+        else:
+            if not _is_one(step.kept):
+                torch._foreach_mul_(columns[step.target], step.kept)
+            torch._foreach_add_(columns[step.target], columns[step.source], alpha=step.share)
+
+
+def _squares(columns: list[list[torch.Tensor]], step: Squares) -> None:
+    used = [columns[place] for place in (step.weight, step.gradient, step.squares)]
+    for weights, gradients, squares in _in_cache(used):
+        if not _is_one(step.kept):
+            torch._foreach_mul_(squares, step.kept)
+        torch._foreach_addcmul_(squares, gradients, gradients, value=step.share)
+        roots = torch._foreach_add(squares, step.epsilon)
+        torch._foreach_sqrt_(roots)
+        torch._foreach_addcdiv_(weights, gradients, roots, value=-float(step.learning_rate))
+
+
+def _in_cache(columns: list[list[torch.Tensor]]) -> Iterator[list[list[torch.Tensor]]]:
+    """The same tensors in blocks of about `BLOCK` entries: several small ones, or a part of one."""
+    if columns[0][0].device.type != "cpu":
+        yield columns
+        return
+    waiting: list[list[torch.Tensor]] = [[] for _ in columns]
+    filled = 0
+    for row in zip(*columns):
+        size = row[0].numel()
+        parts = [row] if size <= BLOCK else zip(*(t.view(-1).split(BLOCK) for t in row))
+        for part in parts:
+            for column, tensor in zip(waiting, part):
+                column.append(tensor)
+            filled += min(size, BLOCK)
+            if filled >= BLOCK:
+                yield waiting
+                waiting, filled = [[] for _ in columns], 0
+    if filled:
+        yield waiting
+
+
+def _is_one(number: Any) -> bool:
+    return isinstance(number, int) and number == 1  # to look at a tensor would wait for a GPU
+
+
+def _follows(first: Sum, second: Sum) -> bool:
+    """Whether the second adds to another tensor what the first has made: a kernel does both."""
+    chained = second.source == first.target != second.target != first.source
+    if not chained or not _is_one(second.kept) or first.kept == 0:
+        return False
+    return abs(first.share) >= 2**-28  # as 1 − share is handed over, less would lose digits
+
+
+def _velocity(columns: list[list[torch.Tensor]], first: Sum, second: Sum) -> None:
+    torch._fused_sgd_(
+        columns[second.target],
+        columns[first.source],
+        columns[first.target],
+        momentum=first.kept,
+        dampening=1 - float(first.share),
+        lr=-float(second.share),
+        weight_decay=0.0,
+        nesterov=False,
+        maximize=False,
+        is_first_step=False,
+    )
+
+
+def _moments(columns: list[list[torch.Tensor]], step: Moments) -> None:
+    weights = columns[step.weight]
+    t = torch.as_tensor(step.t, dtype=torch.float32, device=weights[0].device)
+    torch._fused_adam_(
+        weights,
+        columns[step.gradient],
+        columns[step.momentum],
+        columns[step.velocity],
+        [] if step.largest is None else columns[step.largest],
+        [t] * len(weights),
+        lr=step.learning_rate,
+        beta1=step.beta_1,
+        beta2=step.beta_2,
+        eps=step.epsilon,
+        weight_decay=0.0,
+        amsgrad=step.largest is not None,
+        maximize=False,
+    )
 
 
 def _write(tensors: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:

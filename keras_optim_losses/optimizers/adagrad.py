@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_optim_losses import arguments
+from keras_optim_losses import arguments, backend
 from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
 from keras_optim_losses.optimizers.step import Step
 from keras_optim_losses.registry import register
@@ -71,6 +71,11 @@ class Adagrad(Optimizer):
     @property
     def slots(self) -> dict[str, float]:
         return {"accumulator": self.initial_accumulator_value}
+
+    def in_place(self, step: Step) -> list[backend.InPlace]:
+        """See `Optimizer.in_place`."""
+        numbers = step.learning_rate, 1, 1, self.epsilon
+        return [backend.Squares("weight", "gradient", "accumulator", *numbers)]
 
     def rule(self, step: Step, weight: Any, gradient: Any, accumulator: Any) -> Any:
         """See `Optimizer.rule`."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from keras import ops
 
-from keras_optim_losses import arguments
+from keras_optim_losses import arguments, backend
 from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
 from keras_optim_losses.optimizers.step import Step, larger
 from keras_optim_losses.registry import register
@@ -90,6 +91,15 @@ class Adam(Optimizer):
             "rate": step.learning_rate * root_2 / correction_1,
             "epsilon": self.epsilon * (ops.ones_like(root_2) if self.epsilon_hat else root_2),
         }
+
+    def in_place(self, step: Step) -> list[backend.InPlace]:
+        """See `Optimizer.in_place`."""
+        largest = "velocity_hat" if self.amsgrad else None
+        # With ε̂ the corrections are in the rate, and nothing is left to correct.
+        hat = self.epsilon_hat
+        rate, t = (step["rate"], math.inf) if hat else (step.learning_rate, step.t)
+        numbers = rate, t, self.beta_1, self.beta_2, self.epsilon
+        return [backend.Moments("weight", "gradient", "momentum", "velocity", largest, *numbers)]
 
     def rule(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_optim_losses import arguments
+from keras_optim_losses import arguments, backend
 from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
 from keras_optim_losses.optimizers.step import Step
 from keras_optim_losses.registry import register
@@ -71,9 +71,9 @@ class GradientDescent(Optimizer):
         super().__init__(learning_rate, gradient_accumulation_steps=batches, **shared)
         self.batches_per_update = batches
 
-    def linear(self, step: Step) -> list[tuple[str, Any, str, Any]]:
-        """See `Optimizer.linear`."""
-        return [("weight", 1, "gradient", -step.learning_rate)]
+    def in_place(self, step: Step) -> list[backend.InPlace]:
+        """See `Optimizer.in_place`."""
+        return [backend.Sum("weight", 1, "gradient", -step.learning_rate)]
 
     def rule(self, step: Step, weight: Any, gradient: Any) -> Any:
         """See `Optimizer.rule`; the gradient is the mean over the batches already."""

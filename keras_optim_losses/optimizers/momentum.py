@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_optim_losses import arguments
+from keras_optim_losses import arguments, backend
 from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
 from keras_optim_losses.optimizers.step import Step
 from keras_optim_losses.registry import register
@@ -34,13 +34,13 @@ def with_velocity(
     return weight, velocity
 
 
-def velocity_in_place(optimizer: Any, step: Step) -> list[tuple[str, Any, str, Any]]:
-    """`with_velocity` as `Optimizer.linear` has it."""
-    velocity = ("momentum", optimizer.momentum, "gradient", -step.learning_rate)
+def velocity_in_place(optimizer: Any, step: Step) -> list[backend.InPlace]:
+    """`with_velocity` as `Optimizer.in_place` has it."""
+    velocity = backend.Sum("momentum", optimizer.momentum, "gradient", -step.learning_rate)
     if optimizer.nesterov:
-        ahead = ("weight", 1, "momentum", optimizer.momentum)
-        return [velocity, ahead, ("weight", 1, "gradient", -step.learning_rate)]
-    return [velocity, ("weight", 1, "momentum", 1)]
+        ahead = backend.Sum("weight", 1, "momentum", optimizer.momentum)
+        return [velocity, ahead, backend.Sum("weight", 1, "gradient", -step.learning_rate)]
+    return [velocity, backend.Sum("weight", 1, "momentum", 1)]
 
 
 @register
@@ -106,17 +106,18 @@ class Momentum(Optimizer):
         self.nesterov = arguments.flag("nesterov", nesterov)
         self.averaging = arguments.flag("averaging", averaging)
 
-    def linear(self, step: Step) -> list[tuple[str, Any, str, Any]]:
-        """See `Optimizer.linear`."""
+    def in_place(self, step: Step) -> list[backend.InPlace]:
+        """See `Optimizer.in_place`."""
         if not self.averaging:
             return velocity_in_place(self, step)
-        average = ("momentum", self.momentum, "gradient", 1 - self.momentum)
+        average = backend.Sum("momentum", self.momentum, "gradient", 1 - self.momentum)
+        rate = -step.learning_rate
         if not self.nesterov:
-            return [average, ("weight", 1, "momentum", -step.learning_rate)]
+            return [average, backend.Sum("weight", 1, "momentum", rate)]
         return [
             average,
-            ("weight", 1, "momentum", -step.learning_rate * self.momentum),
-            ("weight", 1, "gradient", -step.learning_rate * (1 - self.momentum)),
+            backend.Sum("weight", 1, "momentum", rate * self.momentum),
+            backend.Sum("weight", 1, "gradient", rate * (1 - self.momentum)),
         ]
 
     def rule(self, step: Step, weight: Any, gradient: Any, momentum: Any) -> Any:

@@ -240,14 +240,15 @@ class Optimizer(keras.optimizers.Optimizer):
             f"*slots), which returns the new weight followed by the new slots."
         )
 
-    def linear(self, step: Step) -> list[tuple[str, Any, str, Any]] | None:
-        """The rule as sums of multiples, where it is no more than that; None where it is not.
+    def in_place(self, step: Step) -> list[backend.InPlace] | None:
+        """The rule as steps in place, where it comes down to some; None where it does not.
 
-        PyTorch carries them out in place, for all weights at once. They must say what `rule` says.
+        PyTorch carries them out for all weights at once. They must say what `rule` says.
 
         Returns:
-            Steps `(target, a, source, b)` in their order, each of which is
-            `target ← a·target + b·source`; names are those of `slots`, `"weight"` and `"gradient"`.
+            Steps in their order, of `keras_optim_losses.backend`: `Sum(target, a, source, b)`,
+            which is `target ← a·target + b·source`; `Squares`, the step of AdaGrad and RMSProp;
+            `Moments`, Adam's. Tensors are named as in `slots`, or `"weight"` and `"gradient"`.
         """
         return None
 
@@ -491,8 +492,10 @@ class Optimizer(keras.optimizers.Optimizer):
                 f"What `learning_rate` gives must be a scalar. Received: shape {tuple(rate.shape)}"
             )
         rate_dtype = keras.backend.standardize_dtype(rate.dtype)
+        if rate_dtype == dtype:
+            return rate
         cast = ops.cast(rate, dtype)
-        if rate_dtype == dtype or self._exact_rate is None:
+        if self._exact_rate is None:
             return cast
         # The variable holds a rounded number; as long as it is the one that was given, use that.
         rounded = ops.convert_to_tensor(np.asarray(self._exact_rate, rate_dtype))
@@ -610,8 +613,9 @@ class Optimizer(keras.optimizers.Optimizer):
         if cycle * updates <= LAST_CALL:  # otherwise the weights are never overwritten
             cycle *= updates
         back = cycle * max(1, 2**16 // cycle)
-        full = self._calls > LAST_CALL - calls
-        self._calls.assign_add(calls - back * ops.cast(full, self._calls.dtype))
+        count = ops.convert_to_tensor(self._calls)
+        full = ops.cast(count > LAST_CALL - calls, self._calls.dtype)
+        self._calls.assign(count + (calls - back * full))
 
     def _checked(self, grads: list[Any], variables: list[Any]) -> dict[Any, Any]:
         """Gradients by the keys of their weights, where there is a gradient."""
@@ -713,7 +717,7 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _step_scalars(self, dtype: str, complete: Any, count: Any) -> dict[str, Any]:
         """What all weights of a type share in this update, computed once."""
-        t = self.iterations + 1
+        t = ops.convert_to_tensor(self.iterations) + 1
         if self.skip_nonfinite:
             t = t - self._skipped
         step = Step(self._rate(dtype), ops.cast(t, dtype))

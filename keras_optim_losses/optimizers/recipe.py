@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_optim_losses import backend
 from keras_optim_losses.optimizers import checks
 from keras_optim_losses.optimizers.rounding import rounded
 from keras_optim_losses.optimizers.step import Step
@@ -53,23 +54,41 @@ def recipes(optimizer: Any, weight: Weight, has_gradient: bool, by_rows: bool) -
 
 
 def in_place(optimizer: Any, recipe: Recipe, scalars: dict[str, Any]) -> Callable[..., Any] | None:
-    """`linear` with the numbers of places: the weight, its slots, and the gradient last."""
-    plain = Recipe(recipe.dtype, recipe.dtype, by_rows=recipe.by_rows, has_gradient=True)
+    """All of `updated` as steps in place; None where that cannot be.
+
+    They name places: that of the weight, of its state in the order of `state_of`, and last that of
+    the gradient.
+    """
+    plain = Recipe(recipe.dtype, recipe.dtype, has_gradient=True)
     others = (
-        optimizer.clipnorm,
-        optimizer.global_clipnorm,
         optimizer.clipvalue,
         optimizer.loss_scale_factor,
         optimizer.gradient_accumulation_steps,
         optimizer.skip_nonfinite,
+        optimizer.ema_overwrite_frequency if recipe.averages else None,
     )
-    if recipe != plain or any(others) or optimizer.linear(Step(**scalars)) is None:
+    alike = recipe._replace(by_rows=False, decays=False, averages=False) == plain
+    if not alike or any(others) or optimizer.in_place(Step(**scalars)) is None:
         return None
-    names = ["weight", *optimizer.slots, "gradient"]
-    return lambda scalars: [
-        (names.index(target), kept, names.index(source), share)
-        for target, kept, source, share in optimizer.linear(Step(**scalars)) or ()
-    ]
+    names = ["weight", *optimizer.slots, *(["average"] if recipe.averages else []), "gradient"]
+    places = {name: place for place, name in enumerate(names)}
+
+    def steps(scalars: dict[str, Any]) -> list[Any]:
+        step = Step(**scalars)
+        found = [
+            # w ← w − ηλw
+            *([backend.Sum("weight", 1, "weight", -step["decay"])] if recipe.decays else []),
+            *optimizer.in_place(step),
+        ]
+        if recipe.averages:
+            # a ← μa + (1 − μ)w
+            shares = step["average_kept"], step["average_new"]
+            found.append(backend.Sum("average", shares[0], "weight", shares[1]))
+        return [
+            type(each)(*(places[x] if isinstance(x, str) else x for x in each)) for each in found
+        ]
+
+    return steps
 
 
 def state_of(optimizer: Any, weight: Weight, recipe: Recipe) -> list[Any]:
@@ -94,7 +113,7 @@ def updated(
 ) -> list[Any]:
     """New values of one weight and its state, in the order of `state_of`."""
     step = Step(**scalars)
-    weight, *state = old
+    weight, state = old[0], list(old[1:])
     after: list[Any] = []
     if recipe.copied:
         weight = unrounded(weight, state.pop())

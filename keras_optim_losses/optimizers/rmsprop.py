@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_optim_losses import arguments
+from keras_optim_losses import arguments, backend
 from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
 from keras_optim_losses.optimizers.step import Step
 from keras_optim_losses.registry import register
@@ -77,6 +77,13 @@ class RMSprop(Optimizer):
     def slots(self) -> tuple[str, ...]:
         momentum = ("momentum",) if self.momentum else ()
         return ("velocity", *momentum, *(("average_gradient",) if self.centered else ()))
+
+    def in_place(self, step: Step) -> list[backend.InPlace] | None:
+        """See `Optimizer.in_place`."""
+        if self.momentum or self.centered:
+            return None
+        numbers = step.learning_rate, self.rho, 1 - self.rho, self.epsilon
+        return [backend.Squares("weight", "gradient", "velocity", *numbers)]
 
     def rule(self, step: Step, weight: Any, gradient: Any, velocity: Any, *optional: Any) -> Any:
         """See `Optimizer.rule`."""

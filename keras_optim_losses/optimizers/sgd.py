@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_optim_losses import arguments
+from keras_optim_losses import arguments, backend
 from keras_optim_losses.optimizers.momentum import velocity_in_place, with_velocity
 from keras_optim_losses.optimizers.optimizer import LearningRate, Optimizer
 from keras_optim_losses.optimizers.step import Step
@@ -67,11 +67,11 @@ class SGD(Optimizer):
     def moves_without_gradient(self) -> bool:  # type: ignore[override]
         return bool(self.momentum)
 
-    def linear(self, step: Step) -> list[tuple[str, Any, str, Any]]:
-        """See `Optimizer.linear`."""
+    def in_place(self, step: Step) -> list[backend.InPlace]:
+        """See `Optimizer.in_place`."""
         if self.momentum:
             return velocity_in_place(self, step)
-        return [("weight", 1, "gradient", -step.learning_rate)]
+        return [backend.Sum("weight", 1, "gradient", -step.learning_rate)]
 
     def rule(self, step: Step, weight: Any, gradient: Any, *velocity: Any) -> Any:
         """See `Optimizer.rule`; without momentum there is no velocity."""

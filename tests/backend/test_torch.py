@@ -8,7 +8,15 @@ import torch
 from keras_optim_losses import losses, optimizers
 from keras_optim_losses.backend import torch as backend
 from tests.models import assert_same, compiled, train, values
+from tests.optimizers.trajectories import CASES
 from tests.test_contract import every_optimizer, own_arguments
+
+#: Where Keras has its tensors: on a GPU, if there is one.
+DEVICE = keras.ops.zeros(()).device
+
+
+def tensor(x, dtype=None):
+    return torch.tensor(x, dtype=dtype, device=DEVICE)
 
 
 @every_optimizer
@@ -22,15 +30,49 @@ def test_weights_end_to_end_give_what_single_weights_give(cls, dtype, monkeypatc
             keras.Variable(rng.normal(size=shape).astype("float32"), dtype=dtype)
             for shape in ((2, 3), (4,), (), (5, 5))
         ]
-        optimizer = cls(**own_arguments(cls))
+        optimizer = cls(**own_arguments(cls), clipvalue=1.0)  # which keeps it from being in place
         for _ in range(5):
-            optimizer.apply(
-                [torch.tensor(rng.normal(size=tuple(w.shape))) for w in weights], weights
-            )
+            optimizer.apply([tensor(rng.normal(size=tuple(w.shape))) for w in weights], weights)
         results.append(values([*weights, *optimizer.variables]))
     # Vector and scalar code of the same operation may differ by a rounding.
     for one, other in zip(*results):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+def uneven(rng, shape):
+    """Some numbers whose rows lie apart in memory, as in a transposed matrix."""
+    return tensor(rng.normal(size=shape[::-1]).astype("float32")).T
+
+
+@pytest.mark.parametrize("make", [uneven, lambda *given: uneven(*given).contiguous()])
+@pytest.mark.parametrize(
+    "shared", [{}, {"weight_decay": 0.1}, {"clipnorm": 0.5}, {"use_ema": True, "ema_momentum": 0.5}]
+)
+@pytest.mark.parametrize("name, arguments, reference", CASES)
+def test_in_place_comes_what_the_rule_gives(name, arguments, reference, shared, make, monkeypatch):
+    results, kernels = [], backend._has_kernels
+    for where in (kernels, lambda *_: False):
+        monkeypatch.setattr(backend, "_has_kernels", where)
+        monkeypatch.setattr(backend, "BLOCK", 6)
+        rng = np.random.default_rng(0)
+        weights = [keras.Variable(make(rng, shape)) for shape in ((2, 3), (5, 4), (1, 1))]
+        weights.append(keras.Variable(1.0))
+        optimizer = getattr(optimizers, name)(0.1, **arguments, **shared)
+        for _ in range(5):
+            optimizer.apply([*(uneven(rng, w.shape) for w in weights[:3]), tensor(-2.0)], weights)
+        results.append(values([*weights, *optimizer.variables]))
+    # Sums and products may be rounded together or one by one.
+    for one, other in zip(*results):
+        np.testing.assert_allclose(one, other, rtol=2e-6, atol=5e-7)
+
+
+def test_steps_too_small_for_the_kernel_of_momentum():
+    """It takes 1 − η, in which a small η would have no digits left."""
+    weight = keras.Variable(0.0)
+    optimizer = optimizers.Momentum(1e-18, momentum=0.5)
+    for _ in range(3):
+        optimizer.apply([tensor(1.0)], [weight])
+    np.testing.assert_allclose(values([weight])[0], -(1 + 1.5 + 1.75) * 1e-18, rtol=1e-6)
 
 
 def test_half_precision_weight_moves_under_torch_compile():
@@ -50,8 +92,8 @@ def test_stateless_apply_leaves_what_it_is_given():
     optimizer.build([weight])
     state = [v.value.clone() for v in optimizer.variables]
     before = values(state)
-    given = torch.ones(3)
-    new, new_state = optimizer.stateless_apply(state, [torch.ones(3)], [given])
+    given = tensor([1.0, 1.0, 1.0])
+    new, new_state = optimizer.stateless_apply(state, [torch.ones_like(given)], [given])
     assert_same(values([given, weight]), [np.ones(3), np.ones(3)])
     assert_same(values(state), before)
     assert (new[0] < 1).all()
@@ -60,8 +102,8 @@ def test_stateless_apply_leaves_what_it_is_given():
 
 def sparse(rng, rows=12, width=3):
     """A sparse gradient with an id that occurs twice, and its dense form."""
-    indices = torch.tensor([[1, 4, 1]])
-    values_ = torch.tensor(rng.normal(size=(3, width)).astype("float32"))
+    indices = tensor([[1, 4, 1]])
+    values_ = tensor(rng.normal(size=(3, width)).astype("float32"))
     given = torch.sparse_coo_tensor(indices, values_, (rows, width), check_invariants=True)
     return given, given.to_dense()
 
@@ -85,7 +127,7 @@ def test_lazy_leaves_the_other_rows_and_their_state_alone():
     rng = np.random.default_rng(0)
     weight = keras.Variable(np.ones((12, 3), "float32"))
     optimizer = optimizers.Adam(0.1, lazy=True, weight_decay=0.1)
-    optimizer.apply([torch.ones((12, 3))], [weight])
+    optimizer.apply([torch.ones((12, 3), device=DEVICE)], [weight])
     before = values([weight, *optimizer.variables])
     optimizer.apply([sparse(rng)[0]])
     used = np.isin(np.arange(12), [1, 4])
@@ -102,9 +144,9 @@ def test_blocks_give_what_the_whole_gives(monkeypatch):
         monkeypatch.setattr(backend, "SMALL", 2)
         rng = np.random.default_rng(0)
         weight = keras.Variable(np.ones((10, 3), "float32"))
-        optimizer = optimizers.Adam(0.1, clipnorm=0.5)
+        optimizer = optimizers.Adam(0.1, clipvalue=0.5)
         for _ in range(3):
-            optimizer.apply([torch.tensor(rng.normal(size=(10, 3)).astype("float32"))], [weight])
+            optimizer.apply([tensor(rng.normal(size=(10, 3)).astype("float32"))], [weight])
         results.append(values([weight, *optimizer.variables]))
     # Vector and scalar code of the same operation may differ by a rounding.
     for one, other in zip(*results):
@@ -130,10 +172,10 @@ LOSSES = [
 
 def labels_and_predictions(cls, dtype=torch.float32):
     rng = np.random.default_rng(0)
-    p = torch.tensor(rng.uniform(0.1, 0.9, (SAMPLES, CLASSES)), dtype=dtype, requires_grad=True)
+    p = tensor(rng.uniform(0.1, 0.9, (SAMPLES, CLASSES)), dtype).requires_grad_()
     if cls is losses.SparseCategoricalCrossentropy:
-        return torch.arange(SAMPLES) % CLASSES, p
-    return torch.tensor(rng.integers(0, 2, (SAMPLES, CLASSES)).astype("float32")), p
+        return torch.arange(SAMPLES, device=DEVICE) % CLASSES, p
+    return tensor(rng.integers(0, 2, (SAMPLES, CLASSES)).astype("float32")), p
 
 
 def in_blocks(monkeypatch, samples):
@@ -189,21 +231,21 @@ def test_gradients_of_blocks_can_be_taken_twice_and_differentiated(cls, given, m
 def test_labels_that_learn_have_their_gradient(monkeypatch):
     """As where a teacher is trained along: ∂/∂y of −[y log σ(z) + (1 − y) log σ(−z)] is −z."""
     in_blocks(monkeypatch, 3)
-    z = torch.randn(SAMPLES, CLASSES)
-    y = torch.full((SAMPLES, CLASSES), 0.5, requires_grad=True)
+    z = torch.randn(SAMPLES, CLASSES, device=DEVICE)
+    y = torch.full((SAMPLES, CLASSES), 0.5, device=DEVICE, requires_grad=True)
     losses.BinaryCrossentropy(from_logits=True, reduction="sum")(y, z).backward()
-    np.testing.assert_allclose(y.grad.numpy(), -z.numpy() / CLASSES, rtol=1e-6)
+    np.testing.assert_allclose(*values([y.grad, -z / CLASSES]), rtol=1e-6)
 
 
 def test_small_shares_of_a_binary_cross_entropy_keep_their_digits():
     """σ(−z) = e^−z to float32's last digits from z = 20 on; 1 − σ(z) would be 0."""
-    z = torch.tensor([[20.0], [-20.0], [60.0]], requires_grad=True)
-    y = torch.tensor([[1.0], [0.0], [1.0]])
+    z = tensor([[20.0], [-20.0], [60.0]]).requires_grad_()
+    y = tensor([[1.0], [0.0], [1.0]])
     value = losses.BinaryCrossentropy(from_logits=True, reduction="none")(y, z)
     value.sum().backward()
     tails = np.exp(-np.array([20.0, 20.0, 60.0]))
-    np.testing.assert_allclose(value.detach().numpy(), tails, rtol=1e-6)
-    np.testing.assert_allclose(z.grad.numpy()[:, 0], tails * [-1, 1, -1], rtol=1e-6)
+    np.testing.assert_allclose(values([value.detach()])[0], tails, rtol=1e-6)
+    np.testing.assert_allclose(values([z.grad])[0][:, 0], tails * [-1, 1, -1], rtol=1e-6)
 
 
 def test_first_and_second_derivatives_agree_with_finite_differences():
@@ -226,7 +268,7 @@ def test_a_check_leaves_modules_as_they_are_and_records_no_gradient():
 
     model = Normalized()
     model.compile(loss="mse")
-    model(torch.ones((4, 3)))
+    model(torch.ones((4, 3), device=DEVICE))
     (module,) = (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d))
     model.train()
     before = [buffer.clone() for buffer in module.buffers()]

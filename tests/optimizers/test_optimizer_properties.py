@@ -148,7 +148,9 @@ def test_two_calls_that_accumulate_are_one_of_their_mean(case, seed):
     means = [(a + b) / 2 for a, b in zip(gradients[::2], gradients[1::2])]
     [expected] = run(case, [start], [[g] for g in means])
     assert_same(case, path[1::2], expected)
-    assert_same(case, path[::2], np.array([start, *expected[:-1]]), exactly=True)
+    # In between the weights rest.
+    np.testing.assert_array_equal(path[2::2], path[1:-1:2])
+    np.testing.assert_array_equal(path[0], np.array(start, path.dtype))
 
 
 def by_rows(values, ids, shape, dtype):
@@ -160,7 +162,8 @@ def by_rows(values, ids, shape, dtype):
         return tf.IndexedSlices(values, tf.constant(ids), shape)
     import torch
 
-    return torch.sparse_coo_tensor(torch.tensor(ids)[None], values, shape, check_invariants=True)
+    ids = torch.tensor(ids, device=values.device)[None]
+    return torch.sparse_coo_tensor(ids, values, shape, check_invariants=True)
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has no gradients by rows")
