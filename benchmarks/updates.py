@@ -66,18 +66,24 @@ def of_keras(make, shapes):
         return side
     if BACKEND == "tensorflow":
         return in_one_call(lambda: optimizer.apply(gradients, weights))
-    import jax
-
-    def one(_, carried):
-        return optimizer.stateless_apply(carried[1], gradients, carried[0])
-
-    updates = jax.jit(lambda *c: jax.lax.fori_loop(0, UPDATES, one, c), donate_argnums=(0, 1))
     state = [[w.value for w in weights], [v.value for v in optimizer.variables]]
     state = [[x.copy() for x in part] for part in state]
+    return jitted(lambda g, w, s: optimizer.stateless_apply(s, g, w), gradients, state)
+
+
+def jitted(update, gradients, carried):
+    """A side of so many updates: a function of gradients, weights and state."""
+    import jax
+
+    # Gradients are an argument: of constants XLA would compute before what the rule makes of them.
+    updates = jax.jit(
+        lambda g, *c: tuple(jax.lax.fori_loop(0, UPDATES, lambda _, c: update(g, *c), c)),
+        donate_argnums=(1, 2),
+    )
 
     def side():
-        state[:] = updates(*state)
-        jax.block_until_ready(state)
+        carried[:] = updates(gradients, *carried)
+        jax.block_until_ready(carried)
 
     return side
 
@@ -133,19 +139,12 @@ def of_optax(name, shapes):
     optimizer = make()
     gradients = [jax.numpy.asarray(a) for a in arrays(shapes)]
 
-    def one(_, carried):
-        changes, state = optimizer.update(gradients, carried[1], carried[0])
-        return optax.apply_updates(carried[0], changes), state
+    def update(gradients, weights, state):
+        changes, state = optimizer.update(gradients, state, weights)
+        return optax.apply_updates(weights, changes), state
 
     weights = [jax.numpy.asarray(a) for a in arrays(shapes)]
-    updates = jax.jit(lambda *c: jax.lax.fori_loop(0, UPDATES, one, c), donate_argnums=(0, 1))
-    carried = [weights, optimizer.init(weights)]
-
-    def side():
-        carried[:] = updates(*carried)
-        jax.block_until_ready(carried[0])
-
-    return side
+    return jitted(update, gradients, [weights, optimizer.init(weights)])
 
 
 def of_torch(name, shapes, **how):
@@ -225,7 +224,7 @@ def sides(name: str, shapes) -> dict:
         found["optax"] = of_optax(name, shapes)
     else:
         found["torch foreach"] = of_torch(name, shapes, foreach=True)
-        if name != "RMSprop":
+        if name != "RMSprop" and not (name == "Adagrad" and on_gpu()):  # which torch has not
             found["torch fused"] = of_torch(name, shapes, fused=True)
     return found | {"copy": of_copies(streams, shapes)}
 

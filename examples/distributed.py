@@ -152,6 +152,9 @@ def with_torch(name: str, steps: int, workers: list[str], index: int) -> Any:
         mean = value.detach() / len(workers)
         torch.distributed.all_reduce(mean)
         history.append(float(mean))
+    # A thread of Gloo's that has yet to let go of a tensor would wait for ever for the process that
+    # takes it down: it does so while this one waits for the others.
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
     return model, history
 

@@ -14,7 +14,6 @@ from keras_optim_losses.backend.rows import Rows
 
 # On a CPU an elementwise rule runs on blocks of so many entries. What its operations leave to each
 # other then stays in the cache, and starting them costs little next to their work.
-
 BLOCK = 2**17
 # A loss of more than so many entries is computed in blocks of samples of about so many: there the
 # memory that is not touched again outweighs the time that the blocks' operations take to start.
@@ -22,6 +21,8 @@ LARGE_LOSS, LOSS_BLOCK = 2**22, 2**19
 # Weights up to this many entries are laid end to end until they fill a block: below it, starting an
 # operation costs more than copying what it works on.
 SMALL = 2**14
+# A GPU is done with as many by the time that it takes to start a few operations.
+GPU_BLOCK, GPU_SMALL = 2**24, 2**20
 
 
 def key(variable: Any) -> int:
@@ -108,16 +109,18 @@ class Update:
     ) -> None:
         waiting: list[tuple[list[torch.Tensor], Sequence[Any]]] = []
         filled = 0
+        on_cpu = entries and entries[0][0][0].device.type == "cpu"
+        small, full = (SMALL, BLOCK) if on_cpu else (GPU_SMALL, GPU_BLOCK)
         for tensors, inputs in entries:
             size = tensors[0].numel()
             if inputs and isinstance(inputs[0], Rows):
                 self._rows(scalars, tensors, *inputs)
             elif not self.elementwise or not all(t.is_contiguous() for t in tensors):
                 _write(tensors, self.function(scalars, tensors, inputs))
-            elif size > SMALL:
+            elif size > small:
                 self._in_blocks(scalars, tensors, inputs)
             else:
-                if filled + size > BLOCK:
+                if filled + size > full:
                     self._end_to_end(scalars, waiting)
                     waiting, filled = [], 0
                 waiting.append((tensors, inputs))
