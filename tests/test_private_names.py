@@ -55,7 +55,8 @@ def test_a_mask_reaches_the_loss():
 def test_the_mask_is_where_it_is_looked_for():
     layer = keras.layers.Masking()
     y_pred = layer(keras.ops.convert_to_tensor(np.array([[[1.0], [0.0]]], "float32")))
-    np.testing.assert_array_equal(np.asarray(get_keras_mask(y_pred)), [[True, False]])
+    mask = keras.ops.convert_to_numpy(get_keras_mask(y_pred))
+    np.testing.assert_array_equal(mask, [[True, False]])
 
 
 def test_the_global_seed_is_a_variable_that_moves_with_each_draw():

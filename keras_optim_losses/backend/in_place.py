@@ -24,7 +24,7 @@ class Moments(NamedTuple):
         w ← w − η · m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + ε)
 
     The first five fields say which tensors are w, g, m, v and, unless it is None, the largest v so
-    far, which then takes the place of v in the last line. t is inf where nothing is corrected.
+    far, which then takes the place of v in the last line.
     """
 
     weight: Any
@@ -36,7 +36,7 @@ class Moments(NamedTuple):
     t: Any
     beta_1: float
     beta_2: float
-    epsilon: float
+    epsilon: Any
 
 
 class Squares(NamedTuple):

@@ -98,7 +98,7 @@ class Update:
         if self.in_place is not None and not torch.compiler.is_compiling():
             whole = [entry for entry in found if _has_kernels(*entry)]
             if whole:
-                _in_place(self.in_place(scalars), whole)
+                _in_place(self.in_place(_numbers(scalars, whole[0][0][0])), whole)
             if len(whole) == len(found):
                 return
             found = [entry for entry in found if not _has_kernels(*entry)]
@@ -195,6 +195,16 @@ def _has_kernels(tensors: Sequence[torch.Tensor], inputs: Sequence[Any]) -> bool
     return not isinstance(inputs[0], Rows)
 
 
+def _numbers(scalars: Mapping[str, Any], tensor: torch.Tensor) -> Mapping[str, Any]:
+    """Scalars as Python has them; on a GPU as they are, for to read one is to wait for it.
+
+    There kernels take scalars of float32 alone.
+    """
+    if tensor.device.type != "cpu" and tensor.dtype is torch.float32:
+        return scalars
+    return {name: float(value) for name, value in scalars.items()}
+
+
 def _in_place(
     steps: Sequence[InPlace],
     entries: Sequence[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]],
@@ -202,9 +212,9 @@ def _in_place(
     """One call serves all weights, and needs no memory of its own."""
     columns = [list(column) for column in zip(*(tensors for tensors, _ in entries))]
     dtype = columns[0][0].dtype
-    gradients, *factors = zip(*(inputs for _, inputs in entries))
+    given, *factors = zip(*(inputs for _, inputs in entries))
     gradients = [
-        g if g.dtype is dtype and g.is_contiguous() else g.to(dtype).contiguous() for g in gradients
+        g if g.dtype is dtype and g.is_contiguous() else g.to(dtype).contiguous() for g in given
     ]
     columns.append(torch._foreach_mul(gradients, factors[0]) if factors else gradients)
     steps = list(steps)
@@ -214,12 +224,33 @@ def _in_place(
             _moments(columns, step)
         elif isinstance(step, Squares):
             _squares(columns, step)
-        elif steps and isinstance(steps[0], Sum) and _follows(step, steps[0]):
-            _velocity(columns, step, steps.pop(0))
+        elif steps and isinstance(second := steps[0], Sum) and _follows(step, second):
+            _velocity(columns, step, second)
+            steps.pop(0)
         else:
             if not _is_one(step.kept):
                 torch._foreach_mul_(columns[step.target], step.kept)
-            torch._foreach_add_(columns[step.target], columns[step.source], alpha=step.share)
+            _add(columns[step.target], columns[step.source], step.share)
+
+
+def _moments(columns: list[list[torch.Tensor]], step: Moments) -> None:
+    weights = columns[step.weight]
+    t = torch.as_tensor(step.t, dtype=torch.float32, device=weights[0].device)
+    torch._fused_adam_(
+        weights,
+        columns[step.gradient],
+        columns[step.momentum],
+        columns[step.velocity],
+        [] if step.largest is None else columns[step.largest],
+        [t] * len(weights),
+        lr=step.learning_rate,
+        beta1=step.beta_1,
+        beta2=step.beta_2,
+        eps=float(step.epsilon),
+        weight_decay=0.0,
+        amsgrad=step.largest is not None,
+        maximize=False,
+    )
 
 
 def _squares(columns: list[list[torch.Tensor]], step: Squares) -> None:
@@ -230,7 +261,66 @@ def _squares(columns: list[list[torch.Tensor]], step: Squares) -> None:
         torch._foreach_addcmul_(squares, gradients, gradients, value=step.share)
         roots = torch._foreach_add(squares, step.epsilon)
         torch._foreach_sqrt_(roots)
-        torch._foreach_addcdiv_(weights, gradients, roots, value=-float(step.learning_rate))
+        if isinstance(step.learning_rate, float):
+            torch._foreach_addcdiv_(weights, gradients, roots, value=-step.learning_rate)
+        else:
+            _add(weights, torch._foreach_div(gradients, roots), -step.learning_rate)
+
+
+def _add(targets: list[torch.Tensor], sources: list[torch.Tensor], share: Any) -> None:
+    """target ← target + share · source. `torch._foreach_add_` would wait for a share on a GPU."""
+    if isinstance(share, torch.Tensor):
+        _fused_sgd(targets, sources, [], lr=-share)
+    else:
+        torch._foreach_add_(targets, sources, alpha=share)
+
+
+def _follows(first: Sum, second: Sum) -> bool:
+    """Whether the second adds to another tensor what the first has made: a kernel does both."""
+    chained = second.source == first.target != second.target != first.source
+    numbers = isinstance(first.share, float) and not isinstance(second.share, torch.Tensor)
+    if not chained or not numbers or not _is_one(second.kept) or first.kept == 0:
+        return False
+    return abs(first.share) >= 2**-28  # as 1 − share is handed over, less would lose digits
+
+
+def _velocity(columns: list[list[torch.Tensor]], first: Sum, second: Sum) -> None:
+    weights, gradients, velocities = second.target, first.source, first.target
+    _fused_sgd(
+        columns[weights],
+        columns[gradients],
+        columns[velocities],
+        momentum=first.kept,
+        dampening=1 - first.share,
+        lr=-float(second.share),
+    )
+
+
+def _fused_sgd(
+    weights: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    velocities: list[torch.Tensor],
+    lr: Any,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+) -> None:
+    """v ← momentum · v + (1 − dampening) · g, if there is v, else v = g; w ← w − lr · v."""
+    torch._fused_sgd_(
+        weights,
+        gradients,
+        velocities,
+        lr=lr,
+        momentum=momentum,
+        dampening=dampening,
+        weight_decay=0.0,
+        nesterov=False,
+        maximize=False,
+        is_first_step=False,
+    )
+
+
+def _is_one(number: Any) -> bool:
+    return not isinstance(number, torch.Tensor) and number == 1  # to look at one is to wait
 
 
 def _in_cache(columns: list[list[torch.Tensor]]) -> Iterator[list[list[torch.Tensor]]]:
@@ -252,53 +342,6 @@ def _in_cache(columns: list[list[torch.Tensor]]) -> Iterator[list[list[torch.Ten
                 waiting, filled = [[] for _ in columns], 0
     if filled:
         yield waiting
-
-
-def _is_one(number: Any) -> bool:
-    return isinstance(number, int) and number == 1  # to look at a tensor would wait for a GPU
-
-
-def _follows(first: Sum, second: Sum) -> bool:
-    """Whether the second adds to another tensor what the first has made: a kernel does both."""
-    chained = second.source == first.target != second.target != first.source
-    if not chained or not _is_one(second.kept) or first.kept == 0:
-        return False
-    return abs(first.share) >= 2**-28  # as 1 − share is handed over, less would lose digits
-
-
-def _velocity(columns: list[list[torch.Tensor]], first: Sum, second: Sum) -> None:
-    torch._fused_sgd_(
-        columns[second.target],
-        columns[first.source],
-        columns[first.target],
-        momentum=first.kept,
-        dampening=1 - float(first.share),
-        lr=-float(second.share),
-        weight_decay=0.0,
-        nesterov=False,
-        maximize=False,
-        is_first_step=False,
-    )
-
-
-def _moments(columns: list[list[torch.Tensor]], step: Moments) -> None:
-    weights = columns[step.weight]
-    t = torch.as_tensor(step.t, dtype=torch.float32, device=weights[0].device)
-    torch._fused_adam_(
-        weights,
-        columns[step.gradient],
-        columns[step.momentum],
-        columns[step.velocity],
-        [] if step.largest is None else columns[step.largest],
-        [t] * len(weights),
-        lr=step.learning_rate,
-        beta1=step.beta_1,
-        beta2=step.beta_2,
-        eps=step.epsilon,
-        weight_decay=0.0,
-        amsgrad=step.largest is not None,
-        maximize=False,
-    )
 
 
 def _write(tensors: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from keras import ops
@@ -90,15 +89,15 @@ class Adam(Optimizer):
         return {
             "rate": step.learning_rate * root_2 / correction_1,
             "epsilon": self.epsilon * (ops.ones_like(root_2) if self.epsilon_hat else root_2),
+            "root_2": root_2,
         }
 
     def in_place(self, step: Step) -> list[backend.InPlace]:
         """See `Optimizer.in_place`."""
         largest = "velocity_hat" if self.amsgrad else None
-        # With ε̂ the corrections are in the rate, and nothing is left to correct.
-        hat = self.epsilon_hat
-        rate, t = (step["rate"], math.inf) if hat else (step.learning_rate, step.t)
-        numbers = rate, t, self.beta_1, self.beta_2, self.epsilon
+        # ε̂ = √(1 − β₂ᵗ)ε
+        epsilon = self.epsilon / step["root_2"] if self.epsilon_hat else self.epsilon
+        numbers = step.learning_rate, step.t, self.beta_1, self.beta_2, epsilon
         return [backend.Moments("weight", "gradient", "momentum", "velocity", largest, *numbers)]
 
     def rule(
