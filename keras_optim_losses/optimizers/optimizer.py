@@ -492,10 +492,8 @@ class Optimizer(keras.optimizers.Optimizer):
                 f"What `learning_rate` gives must be a scalar. Received: shape {tuple(rate.shape)}"
             )
         rate_dtype = keras.backend.standardize_dtype(rate.dtype)
-        if rate_dtype == dtype:
-            return rate
         cast = ops.cast(rate, dtype)
-        if self._exact_rate is None:
+        if rate_dtype == dtype or self._exact_rate is None:
             return cast
         # The variable holds a rounded number; as long as it is the one that was given, use that.
         rounded = ops.convert_to_tensor(np.asarray(self._exact_rate, rate_dtype))
