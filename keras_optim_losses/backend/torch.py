@@ -95,10 +95,12 @@ class Update:
         self, scalars: Mapping[str, Any], entries: Sequence[tuple[Sequence[Any], Sequence[Any]]]
     ) -> None:
         found = list(zip(_values([group for group, _ in entries]), [x for _, x in entries]))
-        if self.in_place is not None and not torch.compiler.is_compiling():
+        first = found[0][0][0]
+        known = first.device.type in ("cpu", "cuda")  # elsewhere not all kernels are to be had
+        if self.in_place is not None and known and not torch.compiler.is_compiling():
             whole = [entry for entry in found if _has_kernels(*entry)]
             if whole:
-                _in_place(self.in_place(_numbers(scalars, whole[0][0][0])), whole)
+                _in_place(self.in_place(_numbers(scalars, first)), whole)
             if len(whole) == len(found):
                 return
             found = [entry for entry in found if not _has_kernels(*entry)]

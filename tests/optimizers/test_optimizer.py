@@ -405,3 +405,24 @@ def test_set_weights_takes_all_or_nothing():
         with pytest.raises(ValueError, match="must be 6 arrays"):
             optimizer.set_weights(wrong)
     assert_same(values(optimizer.variables), [np.asarray(s, "float64") for s in state])
+
+
+@pytest.mark.parametrize("changed", ["rule", "scalars"])
+def test_a_subclass_that_changes_the_rule_alone_is_followed(changed):
+    """Where the base class has a kernel of the backend for its rule."""
+
+    class Faster(optimizers.Adam):
+        pass
+
+    def rule(self, step, weight, gradient, *slots):
+        new, *slots = optimizers.Adam.rule(self, step, weight, gradient, *slots)
+        return weight + 2 * (new - weight), *slots
+
+    def scalars(self, step):
+        values = optimizers.Adam.scalars(self, step)
+        return values | {"rate": 2 * values["rate"]}
+
+    setattr(Faster, changed, {"rule": rule, "scalars": scalars}[changed])
+    weight = keras.Variable(np.zeros(2, "float32"))
+    Faster(0.25).apply([keras.ops.ones(2)], [weight])
+    np.testing.assert_allclose(np.asarray(weight), -0.5, rtol=1e-5)
