@@ -1,6 +1,6 @@
 """How a formula is carried out on each backend. Only this folder imports tensorflow, jax or torch.
 
-Every module here offers the same functions, and knows no algorithm:
+Every module here offers the same functions, and knows no algorithm but the steps of `in_place.py`:
 
 - `key(variable)`: what identifies a weight, in every form in which it may be handed over
 - `placement(variable)`: a context in which state of the weight is made; gives its layout
