@@ -1,6 +1,7 @@
 """How a formula is carried out on each backend. Only this folder imports tensorflow, jax or torch.
 
-Every module here offers the same functions, and knows no algorithm but the steps of `in_place.py`:
+`tensorflow.py`, `jax.py` and `torch.py` offer the same functions, and know no algorithm but the
+steps of `in_place.py`; what is for losses alone lies in `tensorflow_losses.py` and so on:
 
 - `key(variable)`: what identifies a weight, in every form in which it may be handed over
 - `placement(variable)`: a context in which state of the weight is made; gives its layout
@@ -62,15 +63,16 @@ if _name not in ("tensorflow", "jax", "torch"):
         f"Set the variable KERAS_BACKEND before importing Keras."
     )
 _module = import_module(f"keras_optim_losses.backend.{_name}")
+_losses = import_module(f"keras_optim_losses.backend.{_name}_losses")
 
-Fused = _module.Fused
+Fused = _losses.Fused
 Record = _module.Record
 Update = _module.Update
 all_finite = _module.all_finite
 bits = _module.bits
-bounded = _module.bounded
+bounded = _losses.bounded
 dense = _module.dense
-extremes = _module.extremes
+extremes = _losses.extremes
 first_batch = _module.first_batch
 from_bits = _module.from_bits
 gradient = _module.gradient
@@ -78,18 +80,18 @@ inference = _module.inference
 is_eager = _module.is_eager
 is_plain = _module.is_plain
 key = _module.key
-log_likelihood = _module.log_likelihood
-log_softmax = _module.log_softmax
+log_likelihood = _losses.log_likelihood
+log_softmax = _losses.log_softmax
 of_shape = _module.of_shape
 over_replicas = _module.over_replicas
 owned = _module.owned
-picked = _module.picked
+picked = _losses.picked
 placement = _module.placement
 random_state_kept = _module.random_state_kept
 reduced = _module.reduced
 replicas = _module.replicas
 squared_norm = _module.squared_norm
-total = _module.total
+total = _losses.total
 
 __all__ = [
     "Fused",

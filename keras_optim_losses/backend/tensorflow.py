@@ -11,7 +11,6 @@ import contextlib
 import functools
 import itertools
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +47,7 @@ def placement(variable: Any) -> Iterator[None]:
 
 
 @functools.cache
-def _xla() -> bool:
+def has_xla() -> bool:
     """Whether this platform has XLA: some builds and devices do without."""
     with tf.init_scope():
         try:
@@ -58,8 +57,8 @@ def _xla() -> bool:
     return True
 
 
-def _fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    return tf.function(function, jit_compile=True, autograph=False) if _xla() else function
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    return tf.function(function, jit_compile=True, autograph=False) if has_xla() else function
 
 
 # Gradients
@@ -102,7 +101,7 @@ def reduced(gradients: Sequence[tf.Tensor | Rows], dtypes: Sequence[str]) -> lis
 def _summed(values: tf.Tensor, indices: tf.Tensor) -> Rows:
     """Each index once, with the sum of its rows, and padding."""
     distinct, position = tf.unique(indices)
-    if not _xla():
+    if not has_xla():
         return Rows(tf.math.unsorted_segment_sum(values, position, tf.shape(distinct)[0]), distinct)
     size = count = indices.shape[0]
     if count is None:
@@ -119,7 +118,7 @@ def _summed(values: tf.Tensor, indices: tf.Tensor) -> Rows:
 
 @functools.cache
 def _sums(shape: tuple[int | None, ...]) -> Callable[..., tf.Tensor]:
-    return _fused(tf.math.unsorted_segment_sum)
+    return fused(tf.math.unsorted_segment_sum)
 
 
 def squared_norm(gradient: tf.Tensor | Rows, dtype: str) -> tf.Tensor:
@@ -221,7 +220,7 @@ class Update:
         # One for each set of shapes, or TensorFlow would warn of much retracing.
         key = (function.__name__, *(tuple(group[0].shape) for group in variables))
         if key not in self._functions:
-            self._functions[key] = _fused(function)
+            self._functions[key] = fused(function)
         return self._functions[key]
 
     def _compute(
@@ -275,215 +274,6 @@ class Record(tf.train.experimental.PythonState):
 
     def deserialize(self, string_value: bytes) -> None:
         self.read(string_value.decode())
-
-
-# Losses
-
-# The number of entries from which XLA gains more than a call of it costs. A size that is not known
-# when the graph is made, mostly the batch's, counts as so many.
-LARGE = 2**14
-UNKNOWN = 64
-
-
-CHAINS = 4  # of additions, side by side
-
-
-class _Kept(threading.local):
-    """What `_logsumexp` computes for the value of a loss, taken up again by its gradient."""
-
-    def __init__(self) -> None:
-        self.compiling = False
-        self.outgoing: list[tf.Tensor] = []
-        self.incoming: list[tf.Tensor] = []
-
-    @contextlib.contextmanager
-    def while_compiling(self, incoming: Sequence[tf.Tensor]) -> Iterator[None]:
-        self.compiling, self.outgoing, self.incoming = True, [], list(incoming)
-        try:
-            yield
-        finally:
-            self.compiling, self.incoming = False, []
-
-
-_kept = _Kept()
-
-
-class Fused:
-    def __init__(
-        self,
-        values: Callable[..., tf.Tensor],
-        finish: Callable[..., tf.Tensor],
-        axis: int | None,
-    ) -> None:
-        self.values, self.finish = values, finish
-        self._compiled: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
-
-    def function(
-        self,
-        labels: tf.Tensor,
-        predictions: tf.Tensor,
-        weights: tf.Tensor | None,
-        mask: tf.Tensor | None,
-    ) -> tf.Tensor:
-        values = self.values(labels, predictions, weights, mask)
-        return self.finish(values, labels, weights, mask)
-
-    def __call__(self, *inputs: tf.Tensor | None) -> tf.Tensor:
-        given = [(i, entry) for i, entry in enumerate(inputs) if entry is not None]
-        size = math.prod(length or UNKNOWN for length in given[1][1].shape)
-        if size < LARGE or not _xla():
-            return self.function(*inputs)
-        key = tuple((i, tuple(entry.shape), entry.dtype) for i, entry in given)
-        if key not in self._compiled:
-            self._compiled[key] = self._compile([i for i, _ in given], len(inputs))
-        value, gradient = self._compiled[key]
-        floats = [n for n, (_, entry) in enumerate(given) if entry.dtype.is_floating]
-
-        @tf.custom_gradient
-        def call(*tensors: tf.Tensor) -> Any:
-            results = value(*tensors)
-
-            def backward(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
-                # One call for each, so that in a graph those that nobody asks for are left out.
-                return [
-                    gradient(n, upstream, tensors, results[1:]) if n in floats else None
-                    for n in range(len(tensors))
-                ]
-
-            return results, backward
-
-        return call(*(entry for _, entry in given))[0]
-
-    def _compile(
-        self, given: list[int], count: int
-    ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        def function(*tensors: tf.Tensor) -> tf.Tensor:
-            inputs: list[tf.Tensor | None] = [None] * count
-            for i, tensor in zip(given, tensors):
-                inputs[i] = tensor
-            return self.function(*inputs)
-
-        def value(*tensors: tf.Tensor) -> list[tf.Tensor]:
-            with _kept.while_compiling(()):
-                return [function(*tensors), *_kept.outgoing]
-
-        def gradient(
-            n: int, upstream: list[tf.Tensor], tensors: list[tf.Tensor], kept: list[tf.Tensor]
-        ) -> tf.Tensor:
-            with _kept.while_compiling(kept):
-                with tf.GradientTape() as tape:
-                    tape.watch(tensors[n])
-                    again = [function(*tensors), *_kept.outgoing]
-                return tape.gradient(again, tensors[n], upstream, unconnected_gradients="zero")
-
-        return _fused(value), _fused(gradient)
-
-
-def total(terms: Callable[..., tf.Tensor], axis: int, *tensors: tf.Tensor) -> tf.Tensor:
-    size = tensors[0].shape[axis]
-    if not _kept.compiling or not size or size % CHAINS:
-        return tf.reduce_sum(terms(*tensors), axis)
-
-    @tf.custom_gradient
-    def in_chains(*tensors: tf.Tensor) -> Any:
-        # Several sums side by side: in one, each addition would wait for the one before it.
-        parts = zip(*(tf.split(tensor, CHAINS, axis) for tensor in tensors))
-        value = tf.reduce_sum(sum(terms(*part) for part in parts), axis)
-
-        def backward(upstream: tf.Tensor) -> list[tf.Tensor]:
-            with tf.GradientTape() as tape:
-                tape.watch(tensors)
-                whole = terms(*tensors)
-            upstream = tf.broadcast_to(tf.expand_dims(upstream, axis), tf.shape(whole))
-            return tape.gradient(whole, tensors, upstream, unconnected_gradients="zero")
-
-        return value, backward
-
-    return in_chains(*tensors)
-
-
-def log_softmax(x: tf.Tensor, axis: int, indices: tf.Tensor | None = None) -> tf.Tensor:
-    # Bounded in each pass on its own, which costs nothing: bounded before them all it would be
-    # written once more.
-    total = _logsumexp(x, axis)
-    if indices is None:
-        return _finite(x) - total
-    return _finite(picked(x, indices, axis)) - tf.squeeze(total, axis)
-
-
-def _finite(x: tf.Tensor) -> tf.Tensor:
-    return bounded(x, x.dtype.min, x.dtype.max)
-
-
-def _logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
-    @tf.custom_gradient
-    def function(x: tf.Tensor) -> Any:
-        if _kept.incoming:
-            value = tf.identity(_kept.incoming.pop(0))
-        else:
-            largest = _finite(tf.reduce_max(x, axis, keepdims=True))
-            shift = tf.broadcast_to(largest, tf.shape(x))
-            exponentials = total(lambda x, shift: tf.exp(_finite(x) - shift), axis, x, shift)
-            value = tf.math.log(tf.expand_dims(exponentials, axis)) + largest
-        return value, lambda upstream: upstream * tf.exp(_finite(x) - value)
-
-    value = function(x)
-    if _kept.compiling:
-        _kept.outgoing.append(value)
-    return value
-
-
-def extremes(x: tf.Tensor) -> tf.Tensor:
-    return x
-
-
-def bounded(x: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    @tf.custom_gradient
-    def function(x: tf.Tensor) -> Any:
-        return tf.maximum(tf.minimum(x, high), low), lambda upstream: upstream
-
-    return function(x)
-
-
-def log_likelihood(y: tf.Tensor, z: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
-    yes, no = _log_sigmoids(z)
-    return y * (yes if weight is None else weight * yes) + (1 - y) * no
-
-
-def _log_sigmoids(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    if not _kept.compiling:
-        return -tf.math.softplus(-x), -tf.math.softplus(x)
-    # Both share what is costly: log σ(x) = min(x, 0) − log(1 + e^−|x|).
-    zero, positive = tf.zeros_like(x), x >= 0
-    rest = _log1p(tf.exp(tf.where(positive, -x, x)))
-    return tf.where(positive, zero, x) - rest, tf.where(positive, -x, zero) - rest
-
-
-@tf.custom_gradient
-def _log1p(x: tf.Tensor) -> Any:
-    # Kahan's way, exact to the last digits and a third faster than that of XLA: the logarithm of
-    # the rounded 1 + x, and the derivative times what the rounding has cost.
-    rounded = 1 + x
-    value = tf.math.log(rounded) + (x - (rounded - 1)) / rounded
-    return value, lambda upstream: upstream / (1 + x)
-
-
-def picked(x: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:
-    axis %= len(x.shape)
-
-    @tf.custom_gradient
-    def lookup(x: tf.Tensor) -> Any:
-        def backward(upstream: tf.Tensor) -> tf.Tensor:
-            # Compared, which is part of the pass that writes the gradient, and not scattered.
-            shape = [1] * len(x.shape)
-            shape[axis] = -1
-            here = tf.reshape(tf.range(tf.shape(x)[axis]), shape) == tf.expand_dims(indices, axis)
-            return tf.where(here, tf.expand_dims(upstream, axis), tf.zeros([], x.dtype))
-
-        rows = keras.ops.moveaxis(x, axis, -1)
-        return tf.gather(rows, indices, batch_dims=len(indices.shape)), backward
-
-    return lookup(x)
 
 
 def bits(x: tf.Tensor) -> tf.Tensor:

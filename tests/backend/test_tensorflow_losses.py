@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_optim_losses import losses
-from keras_optim_losses.backend import tensorflow as backend
+from keras_optim_losses.backend import tensorflow_losses as backend
 from tests.backend.replicas import mirrored
 from tests.gradients import value_and_gradient
 from tests.losses import test_values_and_gradients as cases
@@ -153,7 +153,7 @@ def test_an_argument_that_changes_counts_at_once(fused):
 def test_the_function_compiles_once(monkeypatch):
     monkeypatch.setattr(backend, "LARGE", 1)
     compiled = []
-    monkeypatch.setattr(backend, "_fused", lambda f: compiled.append(f) or f)
+    monkeypatch.setattr(backend, "fused", lambda f: compiled.append(f) or f)
     for _ in range(3):
         losses.binary_crossentropy(np.ones((2, 7)), np.full((2, 7), 0.25), pos_weight=[1.5] * 7)
     assert len(compiled) == 2  # the value and the gradient

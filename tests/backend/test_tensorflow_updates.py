@@ -212,7 +212,7 @@ def test_without_xla_the_result_is_the_same(cls, shared, monkeypatch):
     if shared.get("lazy"):
         shared.pop("batches_per_update", None)
     results = [trained(cls(**shared), "graph", dense=False)]
-    monkeypatch.setattr(backend, "_xla", lambda: False)
+    monkeypatch.setattr(backend, "has_xla", lambda: False)
     results.append(trained(cls(**shared), "graph", dense=False))
     for one, other in zip(*results):
         np.testing.assert_allclose(one, other, **ROUNDING)
@@ -234,8 +234,8 @@ def test_a_hyperparameter_that_changes_counts_at_once():
 
 def test_the_learning_rate_is_no_constant_of_what_is_compiled(monkeypatch):
     compiled = []
-    fused = backend._fused
-    monkeypatch.setattr(backend, "_fused", lambda f: compiled.append(f) or fused(f))
+    fused = backend.fused
+    monkeypatch.setattr(backend, "fused", lambda f: compiled.append(f) or fused(f))
     weight = keras.Variable(np.zeros(2, "float32"))
     optimizer = optimizers.SGD(1.0)
     for rate in (1.0, 0.5, 0.25):
