@@ -17,7 +17,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_optim_losses.backend.in_place import InPlace
 from keras_optim_losses.backend.rows import Rows
+from keras_optim_losses.backend.tensorflow_in_place import kernel_for
 
 # Weights of up to this many entries share calls of XLA: below it, a call costs more than its work.
 # More than this many in a call, and XLA's CPU runtime goes over to a slower way of running them.
@@ -133,6 +135,9 @@ def all_finite(gradient: tf.Tensor | Rows) -> tf.Tensor:
 
 # Updates
 
+#: The variables of a weight and its state, and what an update is given beside them.
+Entry = tuple[list[Any], list[Any]]
+
 
 class Update:
     def __init__(
@@ -141,9 +146,10 @@ class Update:
         elementwise: bool = True,
         by_rows: bool = False,
         compiled: bool = True,
-        in_place: Any = None,
+        in_place: Callable[[Mapping[str, Any]], Sequence[InPlace]] | None = None,
     ) -> None:
         self.function = function
+        self.in_place = in_place
         self.by_rows = by_rows
         self.compiled = compiled
         self._functions: dict[Any, Callable[..., None]] = {}  # by the shapes they are compiled for
@@ -151,45 +157,57 @@ class Update:
     def __call__(
         self, scalars: Mapping[str, Any], entries: Sequence[tuple[Sequence[Any], Sequence[Any]]]
     ) -> None:
-        variables = [[_native(v) for v in group] for group, _ in entries]
-        inputs = [list(given) for _, given in entries]
-        strategy = getattr(variables[0][0], "distribute_strategy", None)
+        found = [([_native(v) for v in group], list(inputs)) for group, inputs in entries]
+        scalars = dict(scalars)
+        kernel, whole, others = self._by_kernel(scalars, found)
+        strategy = getattr(found[0][0][0], "distribute_strategy", None)
         if strategy is None:
-            self._in_groups(dict(scalars), variables, inputs)
-            return
-
-        def on_all_replicas(
-            strategy: tf.distribute.Strategy, scalars: Mapping[str, Any], inputs: Sequence[Any]
-        ) -> None:
-            def on_one(first: Any, others: Sequence[Any], *given: Any) -> None:
-                self._carry_out(given[0], [[first, *others]], [given[1]])
-
-            for (first, *others), given in zip(variables, inputs):
-                args = (others, scalars, given)
-                strategy.extended.update(first, on_one, args=args, group=False)
-
-        if tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context():
-            # Mirrored variables are written from outside the replicas, once for all of them.
-            replica = tf.distribute.get_replica_context()
-            replica.merge_call(on_all_replicas, args=(dict(scalars), inputs))
+            for group, inputs in whole:
+                kernel.call(kernel.numbers, group, inputs)
+            self._in_groups(scalars, others)
         else:
-            with strategy.scope():
-                on_all_replicas(strategy, scalars, inputs)
+            if whole:
+                _on_all_replicas(strategy, kernel.call, kernel.numbers, whole)
+            if others:
+                _on_all_replicas(strategy, self._carry_out_one, scalars, others)
 
-    def _in_groups(
-        self, scalars: dict[str, Any], variables: list[list[Any]], inputs: list[list[Any]]
-    ) -> None:
-        def is_small(i: int) -> bool:
-            rows = any(isinstance(given, Rows) for given in inputs[i])
-            return not rows and variables[i][0].shape.num_elements() <= SMALL
+    def _by_kernel(
+        self, scalars: dict[str, Any], entries: list[Entry]
+    ) -> tuple[Any, list[Entry], list[Entry]]:
+        """A kernel, the entries that it serves, and the others."""
+        first, _ = entries[0]
+        if self.in_place is None:
+            return None, [], entries
+        kernel = kernel_for(self.in_place(scalars), len(first), first[0].dtype)
+        whole: list[Entry] = []
+        others: list[Entry] = []
+        for group, inputs in entries:
+            suits = (
+                kernel is not None
+                and len(inputs) == 1
+                and not isinstance(inputs[0], Rows)
+                and (kernel.for_small or group[0].shape.num_elements() > SMALL)
+            )
+            (whole if suits else others).append((group, inputs))
+        return kernel, whole, others
+
+    def _in_groups(self, scalars: dict[str, Any], entries: list[Entry]) -> None:
+        def is_small(entry: Entry) -> bool:
+            group, inputs = entry
+            rows = any(isinstance(given, Rows) for given in inputs)
+            return not rows and group[0].shape.num_elements() <= SMALL
 
         # In the order of their shapes, so that XLA compiles a group once for many.
-        small = [i for i in range(len(inputs)) if is_small(i)]
-        small.sort(key=lambda i: tuple(variables[i][0].shape))
-        groups = [[i] for i in range(len(inputs)) if not is_small(i)]
-        groups += [small[i : i + TOGETHER] for i in range(0, len(small), TOGETHER)]
-        for group in groups:
-            self._carry_out(scalars, [variables[i] for i in group], [inputs[i] for i in group])
+        small = sorted(filter(is_small, entries), key=lambda entry: tuple(entry[0][0].shape))
+        together = [[entry] for entry in entries if not is_small(entry)]
+        together += [small[i : i + TOGETHER] for i in range(0, len(small), TOGETHER)]
+        for each in together:
+            self._carry_out(scalars, *map(list, zip(*each)))
+
+    def _carry_out_one(
+        self, scalars: dict[str, Any], group: list[Any], inputs: Sequence[Any]
+    ) -> None:
+        self._carry_out(scalars, [group], [inputs])
 
     def _carry_out(
         self, scalars: dict[str, Any], variables: list[list[Any]], inputs: list[Sequence[Any]]
@@ -259,6 +277,33 @@ class Update:
                 indices=indices[:, None],
                 updates=tf.cast(value, variable.dtype),
             )
+
+
+def _on_all_replicas(
+    strategy: tf.distribute.Strategy,
+    function: Callable[[dict[str, Any], list[Any], Sequence[Any]], None],
+    scalars: dict[str, Any],
+    entries: list[Entry],
+) -> None:
+    """`function(scalars, variables, inputs)` for each entry, where each replica has its own."""
+
+    def update(
+        strategy: tf.distribute.Strategy, scalars: dict[str, Any], inputs: Sequence[Any]
+    ) -> None:
+        def on_one(first: Any, others: Sequence[Any], *given: Any) -> None:
+            function(given[0], [first, *others], given[1])
+
+        for ((first, *others), _), given in zip(entries, inputs):
+            args = (others, scalars, given)
+            strategy.extended.update(first, on_one, args=args, group=False)
+
+    args = (scalars, [inputs for _, inputs in entries])
+    if tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context():
+        # Mirrored variables are written from outside the replicas, once for all of them.
+        tf.distribute.get_replica_context().merge_call(update, args=args)
+    else:
+        with strategy.scope():
+            update(strategy, *args)
 
 
 # Checkpoints

@@ -36,10 +36,11 @@ def with_velocity(
 
 def velocity_in_place(optimizer: Any, step: Step) -> list[backend.InPlace]:
     """`with_velocity` as `Optimizer.in_place` has it."""
-    velocity = backend.Sum("momentum", optimizer.momentum, "gradient", -step.learning_rate)
+    kept, rate = optimizer.momentum, -step.learning_rate
+    velocity = backend.Sum("momentum", kept, "gradient", rate)
     if optimizer.nesterov:
-        ahead = backend.Sum("weight", 1, "momentum", optimizer.momentum)
-        return [velocity, ahead, backend.Sum("weight", 1, "gradient", -step.learning_rate)]
+        ahead = backend.Sum("weight", 1, "momentum", kept)
+        return [velocity, ahead, backend.Sum("weight", 1, "gradient", rate)]
     return [velocity, backend.Sum("weight", 1, "momentum", 1)]
 
 

@@ -1,5 +1,7 @@
 """Losses fused on TensorFlow: the values and gradients that the formula has without it."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -34,9 +36,12 @@ def test_values(cls, function, arguments, fused):
     cases.test_values(cls, function, arguments, "float32")
 
 
-@some_cases
-def test_gradients_by_finite_differences(cls, function, arguments, fused):
-    cases.test_gradients_by_finite_differences(cls, function, arguments, True, "float64")
+@pytest.mark.parametrize(
+    "cls, function, arguments, reduction",
+    [(*c, r) for c, r in zip(cases.CASES[1::2], itertools.cycle(cases.REDUCTIONS))],
+)
+def test_gradients_by_finite_differences(cls, function, arguments, reduction, fused):
+    cases.assert_gradient(cls, function, arguments, True, "float64", reduction)
 
 
 WIDE = [

@@ -48,13 +48,13 @@ def run(folder, saves=None, seconds=0):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """The weights of a run that was killed three times."""
+    """The weights of a run that was killed twice."""
     folder = tmp_path_factory.mktemp("run")
     seed = random.SystemRandom().randrange(2**32)
     print("moments by seed", seed)
     rng = random.Random(seed)
-    for _ in range(3):
-        epochs, seconds = rng.uniform(1, 2.5), rng.uniform(0, 0.1)
+    for _ in range(2):
+        epochs, seconds = rng.uniform(1, 4), rng.uniform(0, 0.1)
         run(folder, int(epochs * resume.SAVES_PER_EPOCH), seconds)
     saved = run(folder)
     for kind in resume.SAVES:

@@ -237,15 +237,14 @@ def test_zero_gradient_in_float16_changes_nothing():
 def test_second_moment_and_average_in_bfloat16_are_those_of_float32():
     optimizer = optimizers.Adam(0.0, use_ema=True, ema_momentum=0.999)
     weight = keras.Variable(np.zeros(1, "float32"), dtype="bfloat16")
-    for step in range(3000):
+    for step in range(1000):  # in bfloat16 both would stand still at 0.25
         if step == 1:
             weight.assign(np.ones(1))
-        if step == 1001:
-            average = next(v for v in optimizer.variables if "average" in v.name)
-            assert values([average])[0] == pytest.approx(1 - 0.999**1000, rel=1e-4)
         optimizer.apply([tensor([1.0], "bfloat16")], [weight])
-    velocity = next(v for v in optimizer.variables if "velocity" in v.name)
-    assert values([velocity])[0] == pytest.approx(1 - 0.999**3000, rel=1e-4)
+    (velocity,) = (v for v in optimizer.variables if "velocity" in v.name)
+    assert values([velocity])[0] == pytest.approx(1 - 0.999**1000, rel=1e-4)
+    (average,) = (v for v in optimizer.variables if "average" in v.name)
+    assert values([average])[0] == pytest.approx(1 - 0.999**999, rel=1e-4)
 
 
 def test_a_value_assigned_to_a_half_weight_wins_over_its_copy():
