@@ -15,7 +15,7 @@ class Kernel(NamedTuple):
 
     call: Callable[[dict[str, Any], list[Any], Sequence[Any]], None]
     numbers: dict[str, Any]
-    for_small: bool = True  # whether it is faster than a compiled rule where calls cost most
+    for_tiny: bool = False  # whether it is faster than a compiled rule for tiny weights alone
 
 
 def kernel_for(steps: Sequence[InPlace], gradient: int, dtype: tf.DType) -> Kernel | None:
@@ -40,7 +40,7 @@ def kernel_for(steps: Sequence[InPlace], gradient: int, dtype: tf.DType) -> Kern
         case [Moments(largest=None, epsilon=float()) as step]:
             # m + (1 − β)(g − m), as the kernel has it, loses digits of g where β is small.
             if min(step.beta_1, step.beta_2) >= 0.5:
-                return Kernel(_moments, _rate_and_epsilon(step, dtype), for_small=False)
+                return Kernel(_moments, _rate_and_epsilon(step, dtype), for_tiny=True)
     return None
 
 

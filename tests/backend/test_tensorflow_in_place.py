@@ -14,7 +14,7 @@ from tests.optimizers.trajectories import CASES, RATES, assert_follows, gradient
 
 @pytest.fixture
 def used(monkeypatch):
-    """The kernels that have been called; small weights have them too."""
+    """The kernels that have been called."""
     calls = []
 
     def watched(*given):
@@ -26,7 +26,6 @@ def used(monkeypatch):
 
     kernel_for = backend.kernel_for
     monkeypatch.setattr(backend, "kernel_for", watched)
-    monkeypatch.setattr(backend, "SMALL", 0)
     return calls
 
 
