@@ -3,10 +3,10 @@
     python benchmarks/thresholds.py                   # TensorFlow; KERAS_BACKEND=torch
 
 TensorFlow: 200 weights of a size, updated by Adam, so many in one call of XLA (`TOGETHER`, up to
-`SMALL` entries), or by TensorFlow's kernel (`TINY`). PyTorch: one weight of 16 M in blocks of a size
-(`BLOCK`), and 200 weights one by one or laid end to end (`SMALL`), by a rule that has no kernel; and
-one weight of 16 M by steps in place, in blocks too. On a GPU, the constants of the same names for
-GPUs. Medians in milliseconds.
+`SMALL` entries), or by TensorFlow's kernel (`TINY`). PyTorch: one weight of 16 M in blocks of a
+size (`BLOCK`), and 200 weights one by one or laid end to end (`SMALL`), by a rule that has no
+kernel; and one weight of 16 M by steps in place, in blocks too. On a GPU, the constants of the same
+names for GPUs. Medians in milliseconds.
 """
 
 from __future__ import annotations
