@@ -1,5 +1,16 @@
 """What every test starts from: fixed seeds, float32, and no test of another backend's library."""
 
+import os
+import tempfile
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # JAX compiles every operation for every shape: what one test has compiled serves all others, in
+    # whatever process.
+    compiled = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", compiled.name)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
 import keras
 import pytest
 
