@@ -16,8 +16,9 @@ steps of `in_place.py`; what is for losses alone lies in `tensorflow_losses.py` 
   reads the variables of each entry, computes and writes them back. `function(scalars, values,
   inputs)` gives the new values; an input may be a gradient. With `by_rows` the rows without
   gradient stay as they are. Without `compiled` the function holds code of users that a compiler
-  need not understand. `in_place(scalars)` gives the same as steps, which PyTorch takes: `Sum`,
-  `Moments`, `Squares`. The inputs are then a gradient and, if there are two, its factor
+  need not understand. `in_place(scalars)` gives the same as steps, which PyTorch takes, and
+  TensorFlow where a kernel makes them: `Sum`, `Moments`, `Squares`. The inputs are then a gradient
+  and, if there are two, its factor
 - `Record(write, read)`: what an attribute of it adds to a `tf.train.Checkpoint`, a text. It is read
   before any variable is restored, so that an error of `read` leaves all of them as they are
 - `Fused(values, finish, axis)`: a loss of labels, predictions, weights and mask, of which the last

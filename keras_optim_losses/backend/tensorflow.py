@@ -2,7 +2,8 @@
 
 What happens to a gradient: `gradient` takes it as it comes, `reduced` sums it over the replicas and
 an embedding's over ids that occur twice, and `Update` reads, computes and writes a weight and its
-state in one pass over memory, compiled by XLA also where the model is not.
+state in one pass over memory: by a kernel of TensorFlow's where one computes just this, and else
+compiled by XLA, also where the model is not.
 """
 
 from __future__ import annotations
@@ -60,6 +61,12 @@ def has_xla() -> bool:
         except tf.errors.OpError:
             return False
     return True
+
+
+def _compiled_around() -> bool:
+    """Whether the graph that is being made will be compiled by XLA as a whole."""
+    # Not public for everybody, but exported for Keras.
+    return tf.__internal__.get_enclosing_xla_context() is not None
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -225,12 +232,16 @@ class Update:
             inside = tf.minimum(rows.indices, tf.cast(group[0].shape[0] - 1, rows.indices.dtype))
             old = [tf.gather(tf.convert_to_tensor(variable), inside) for variable in group]
             self._fused(self._compute_rows, variables)(scalars, group, rows, old, others)
+        elif _compiled_around():
+            # In one program with all the rest, what follows would have the table copied.
+            whole = [[dense(rows, group[0]), *others]]
+            self._fused(self._compute, variables)(scalars, variables, whole)
         else:
             # Not so here: the table would still be held when it is written, and so be copied.
             new = self._fused(self._touched, variables)(scalars, group, rows, others)
             # All other rows change as if the gradient were zero; the touched ones are put right.
-            zero = tf.zeros([], rows.values.dtype)
-            self._fused(self._compute, variables)(scalars, variables, [[zero, *others]])
+            lowest = tf.constant(-math.inf, group[0].dtype)
+            self._fused(self._untouched, variables)(scalars, group, lowest, others)
             self._fused(self._scatter, variables)(group, rows.indices, new)
 
     def _fused(
@@ -248,11 +259,8 @@ class Update:
         self, scalars: dict[str, Any], variables: list[list[Any]], inputs: list[Sequence[Any]]
     ) -> None:
         for group, given in zip(variables, inputs):
-            if given:
-                given = [tf.broadcast_to(given[0], group[0].shape), *given[1:]]
             old = [tf.convert_to_tensor(variable) for variable in group]
-            for variable, value in zip(group, self.function(scalars, old, given)):
-                variable.assign(tf.cast(value, variable.dtype))
+            self._assign(group, self.function(scalars, old, given))
 
     def _compute_rows(
         self,
@@ -270,6 +278,19 @@ class Update:
     ) -> list[tf.Tensor]:
         old = [tf.gather(tf.convert_to_tensor(variable), rows.indices) for variable in group]
         return self.function(scalars, old, [rows.values, *others])
+
+    def _untouched(
+        self, scalars: dict[str, Any], group: list[Any], lowest: tf.Tensor, others: Sequence[Any]
+    ) -> None:
+        old = [tf.convert_to_tensor(variable) for variable in group]
+        # Zeros of which XLA does not know: around those that it knows, it makes several passes.
+        zeros = tf.where(old[0] < lowest, old[0], tf.zeros_like(old[0]))
+        self._assign(group, self.function(scalars, old, [zeros, *others]))
+
+    @staticmethod
+    def _assign(group: list[Any], values: list[tf.Tensor]) -> None:
+        for variable, value in zip(group, values):
+            variable.assign(tf.cast(value, variable.dtype))
 
     @staticmethod
     def _scatter(group: list[Any], indices: tf.Tensor, values: list[tf.Tensor]) -> None:

@@ -243,8 +243,9 @@ class Optimizer(keras.optimizers.Optimizer):
     def in_place(self, step: Step) -> list[backend.InPlace] | None:
         """The rule as steps in place, where it comes down to some; None where it does not.
 
-        PyTorch carries them out for all weights at once. They must say what `rule` says; those of
-        a base class are left alone where a subclass has a `rule`, `scalars` or `slots` of its own.
+        PyTorch carries them out for all weights at once, and TensorFlow where one of its kernels is
+        just these steps. They must say what `rule` says; those of a base class are left alone where
+        a subclass has a `rule`, `scalars` or `slots` of its own.
 
         Returns:
             Steps in their order, of `keras_optim_losses.backend`: `Sum(target, a, source, b)`,
