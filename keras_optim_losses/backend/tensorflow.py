@@ -237,7 +237,7 @@ class Update:
             whole = [[dense(rows, group[0]), *others]]
             self._fused(self._compute, variables)(scalars, variables, whole)
         else:
-            # Not so here: the table would still be held when it is written, and so be copied.
+            # Read by XLA: held by TensorFlow, the table would be copied when it is written.
             new = self._fused(self._touched, variables)(scalars, group, rows, others)
             # All other rows change as if the gradient were zero; the touched ones are put right.
             lowest = tf.constant(-math.inf, group[0].dtype)
