@@ -3,10 +3,9 @@
     python benchmarks/thresholds.py                   # TensorFlow; KERAS_BACKEND=torch
 
 TensorFlow: 200 weights of a size, updated by Adam, so many in one call of XLA (`TOGETHER`, up to
-`SMALL` entries), or by TensorFlow's kernel (`TINY`). PyTorch: one weight of 16 M in blocks of a
-size (`BLOCK`), and 200 weights one by one or laid end to end (`SMALL`), by a rule that has no
-kernel; and one weight of 16 M by steps in place, in blocks too. On a GPU, the constants of the same
-names for GPUs. Medians in milliseconds.
+`SMALL` entries). PyTorch: one weight of 16 M in blocks of a size (`BLOCK`), and 200 weights one by
+one or laid end to end (`SMALL`), by a rule that has no kernel; and one weight of 16 M by steps in
+place, in blocks too. On a GPU, the constants of the same names for GPUs. Medians in milliseconds.
 """
 
 from __future__ import annotations
@@ -64,7 +63,6 @@ def main() -> None:
             ways = {
                 f"{k} in a call": update(shapes, SMALL=2**20, TOGETHER=k) for k in (1, 2, 4, 8, 16)
             }
-            ways["kernel"] = update(shapes, optimizers.Adam, TINY=2**20)
         else:
             ways = {
                 "one by one": update(shapes, SMALL=0),

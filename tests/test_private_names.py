@@ -1,4 +1,4 @@
-"""Names that Keras keeps to itself and the package cannot do without: a change there fails here."""
+"""Names that are not public and the package cannot do without: a change there fails here."""
 
 import keras
 import numpy as np
@@ -119,3 +119,19 @@ def test_a_variable_is_its_parameter_unless_a_scope_has_another():
     assert variable.value is variable._value
     with keras.StatelessScope(state_mapping=[(variable, other)]):
         assert variable.value is other is not variable._value
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="used on TensorFlow")
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_program_that_is_compiled_as_a_whole_is_known(jit_compile):
+    """By a name that TensorFlow exports for Keras; the exact update of a table asks for it."""
+    import tensorflow as tf
+
+    found = []
+
+    def step():
+        found.append(tf.__internal__.get_enclosing_xla_context() is not None)
+
+    tf.function(step, jit_compile=jit_compile)()
+    step()
+    assert found == [jit_compile, False]

@@ -26,9 +26,6 @@ from keras_optim_losses.backend.tensorflow_in_place import kernel_for
 # More than this many in a call, and XLA's CPU runtime goes over to a slower way of running them.
 SMALL = 2**15
 TOGETHER = 4
-# Adam's kernel gives each thread a part of weights with more entries than this. Where they are not
-# large, that takes longer than the work; where they are, it is no faster than the compiled rule.
-TINY = 2**8
 
 
 def _native(variable: Any) -> Any:
@@ -192,12 +189,7 @@ class Update:
         whole: list[Entry] = []
         others: list[Entry] = []
         for group, inputs in entries:
-            suits = (
-                kernel is not None
-                and len(inputs) == 1
-                and not isinstance(inputs[0], Rows)
-                and (not kernel.for_tiny or group[0].shape.num_elements() <= TINY)
-            )
+            suits = kernel is not None and len(inputs) == 1 and not isinstance(inputs[0], Rows)
             (whole if suits else others).append((group, inputs))
         return kernel, whole, others
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_optim_losses.backend.in_place import InPlace, Moments, Sum
+from keras_optim_losses.backend.in_place import InPlace, Sum
 
 
 class Kernel(NamedTuple):
@@ -15,11 +15,13 @@ class Kernel(NamedTuple):
 
     call: Callable[[dict[str, Any], list[Any], Sequence[Any]], None]
     numbers: dict[str, Any]
-    for_tiny: bool = False  # whether it is faster than a compiled rule for tiny weights alone
 
 
 def kernel_for(steps: Sequence[InPlace], gradient: int, dtype: tf.DType) -> Kernel | None:
     """The kernel for these steps; None where there is none.
+
+    Adam's is left out: it has 1 − β₂ of a β₂ rounded to float32, and so v off by 1e-5; and those of
+    Adagrad and RMSprop, which have ε outside the root, or a slot more.
 
     Args:
         steps: they name places in the group of a weight and its state, of which the weight is 0.
@@ -37,10 +39,6 @@ def kernel_for(steps: Sequence[InPlace], gradient: int, dtype: tf.DType) -> Kern
             ahead = _is_one(whole) and _is_one(one) and again is kept and same is share
             if ahead and source == last == gradient:
                 return Kernel(_velocity, _rate_and_momentum(kept, share, True, dtype))
-        case [Moments(largest=None, epsilon=float()) as step]:
-            # m + (1 − β)(g − m), as the kernel has it, loses digits of g where β is small.
-            if min(step.beta_1, step.beta_2) >= 0.5:
-                return Kernel(_moments, _rate_and_epsilon(step, dtype), for_tiny=True)
     return None
 
 
@@ -63,26 +61,3 @@ def _velocity(numbers: dict[str, Any], group: list[Any], inputs: Sequence[Any]) 
     [weight, velocity], [gradient] = group, inputs
     given = {"var": weight.handle, "accum": velocity.handle}
     tf.raw_ops.ResourceApplyKerasMomentum(**given, grad=tf.cast(gradient, weight.dtype), **numbers)
-
-
-def _rate_and_epsilon(step: Moments, dtype: tf.DType) -> dict[str, Any]:
-    # The kernel has 1 − β of a β in the weights' type: so must have what corrects m and v.
-    betas = [tf.constant(beta, dtype) for beta in (step.beta_1, step.beta_2)]
-    t = tf.cast(step.t, tf.float64)
-    correction_1, correction_2 = (1 - tf.cast(beta, tf.float64) ** t for beta in betas)
-    root_2 = tf.sqrt(correction_2)
-    rate = tf.cast(step.learning_rate, tf.float64) * root_2 / correction_1
-    return {
-        "lr": tf.cast(rate, dtype),  # corrected, and so no powers of β are needed
-        "beta1_power": tf.zeros([], dtype),
-        "beta2_power": tf.zeros([], dtype),
-        "beta1": betas[0],
-        "beta2": betas[1],
-        "epsilon": tf.cast(step.epsilon * root_2, dtype),
-    }
-
-
-def _moments(numbers: dict[str, Any], group: list[Any], inputs: Sequence[Any]) -> None:
-    [weight, momentum, velocity], [gradient] = group, inputs
-    given = {"var": weight.handle, "m": momentum.handle, "v": velocity.handle}
-    tf.raw_ops.ResourceApplyAdam(**given, grad=tf.cast(gradient, weight.dtype), **numbers)

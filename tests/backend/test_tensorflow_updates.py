@@ -160,16 +160,6 @@ def test_numbers_of_rows_are_padded_to_powers_of_two():
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_program_that_is_compiled_as_a_whole_is_known(jit_compile):
-    """By a name of TensorFlow's that is not public: the exact update of a table asks for it."""
-    found = []
-    step = tf.function(lambda: found.append(backend._compiled_around()), jit_compile=jit_compile)
-    step()
-    assert found == [jit_compile]
-    assert not backend._compiled_around()
-
-
-@pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("lazy", [False, True])
 def test_fit_with_batches_of_every_length(lazy, jit_compile):
     """No warning of a dense conversion or of retracing, and the last batch is not full."""
