@@ -275,7 +275,7 @@ class Update:
         self, scalars: dict[str, Any], group: list[Any], lowest: tf.Tensor, others: Sequence[Any]
     ) -> None:
         old = [tf.convert_to_tensor(variable) for variable in group]
-        # Zeros of which XLA does not know: around those that it knows, it makes several passes.
+        # Zeros of which XLA does not know: with those that it knows it is much slower.
         zeros = tf.where(old[0] < lowest, old[0], tf.zeros_like(old[0]))
         self._assign(group, self.function(scalars, old, [zeros, *others]))
 
