@@ -109,6 +109,11 @@ def reduced(gradients: Sequence[tf.Tensor | Rows], dtypes: Sequence[str]) -> lis
 
 def _summed(values: tf.Tensor, indices: tf.Tensor) -> Rows:
     """Each index once, with the sum of its rows, and padding."""
+    if _compiled_around():
+        first = _first_places(indices)
+        places = tf.range(tf.size(first))
+        distinct = tf.where(tf.equal(first, places), indices, indices.dtype.max)
+        return Rows(tf.math.unsorted_segment_sum(values, first, tf.size(first)), distinct)
     distinct, position = tf.unique(indices)
     if not has_xla():
         return Rows(tf.math.unsorted_segment_sum(values, position, tf.shape(distinct)[0]), distinct)
@@ -123,6 +128,30 @@ def _summed(values: tf.Tensor, indices: tf.Tensor) -> Rows:
     room = [[0, size - tf.shape(distinct)[0]]]
     distinct = tf.pad(distinct, room, constant_values=indices.dtype.max)
     return Rows(_sums(tuple(values.shape))(values, position, size), distinct)
+
+
+def _first_places(indices: tf.Tensor) -> tf.Tensor:
+    """For each index one of the places that have it, the same for all of them.
+
+    By hashing, for `tf.unique` sorts where XLA compiles it, which takes longer than a step of SGD.
+    """
+    count = tf.size(indices)
+    places = tf.range(count)
+    slots = 4 * count + 1
+    spread = tf.constant(2654435761, tf.uint32)  # Knuth's: 2³² over the golden ratio
+
+    def attempt(found: tf.Tensor, left: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        hashed = tf.cast(indices, tf.uint32) * factor % tf.cast(slots, tf.uint32)
+        slot = tf.where(left, tf.cast(hashed, tf.int32), slots)  # beyond the table: not written
+        # Of those that share a slot one remains, so that each attempt leaves fewer.
+        table = tf.tensor_scatter_nd_update(tf.zeros([slots], tf.int32), slot[:, None], places)
+        winner = tf.gather(table, tf.minimum(slot, slots - 1))
+        same = left & tf.equal(tf.gather(indices, winner), indices)
+        return tf.where(same, winner, found), left & ~same, factor * spread
+
+    start = places, tf.ones_like(indices, tf.bool), spread
+    found, _, _ = tf.while_loop(lambda found, left, factor: tf.reduce_any(left), attempt, start)
+    return found
 
 
 @functools.cache

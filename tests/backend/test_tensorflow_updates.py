@@ -159,6 +159,39 @@ def test_numbers_of_rows_are_padded_to_powers_of_two():
     assert seen == [1, 2, 8, 8, 16, 1024, 1024]
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_ids_are_summed_in_a_compiled_graph_though_their_hashes_are_alike(dtype):
+    """By `_first_places`, which tries another hash for those that have met an other id."""
+    rng = np.random.default_rng(0)
+    count = 48
+    some = np.arange(100_000)
+    first = (some.astype("uint32") * np.uint32(2654435761)) % (4 * count + 1)
+    batches = {
+        "one slot for all": some[first == 7][:count],
+        "one id": np.full(count, 3),
+        "few ids": rng.integers(0, 10, count),
+        "wide apart": rng.integers(0, np.iinfo(dtype).max, count),
+        "none": np.zeros(0),
+    }
+    compiled = tf.function(
+        lambda rows, ids: backend.reduced([backend.Rows(rows, ids)], ["float64"])[0],
+        jit_compile=True,
+        autograph=False,
+    )
+    for name, ids in batches.items():
+        ids = ids.astype(dtype)
+        rows = rng.integers(0, 100, (len(ids), 2)).astype("float64")  # sums are exact
+        found = compiled(rows, ids)
+        at = np.asarray(found.indices)
+        known = at != np.iinfo(dtype).max
+        expected, places = np.unique(ids, return_inverse=True)
+        total = np.zeros((len(expected), 2))
+        np.add.at(total, places, rows)
+        order = np.argsort(at[known])
+        np.testing.assert_array_equal(at[known][order], expected, err_msg=name)
+        np.testing.assert_array_equal(np.asarray(found.values)[known][order], total, err_msg=name)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("lazy", [False, True])
 def test_fit_with_batches_of_every_length(lazy, jit_compile):
