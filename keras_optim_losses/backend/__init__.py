@@ -5,8 +5,8 @@ steps of `in_place.py`; what is for losses alone lies in `tensorflow_losses.py` 
 
 - `key(variable)`: what identifies a weight, in every form in which it may be handed over
 - `placement(variable)`: a context in which state of the weight is made; gives its layout
-- `is_plain(gradient, shape)`: whether one look tells that `gradient` would give it back as it is,
-  of this shape; False where looks cost nothing
+- `are_plain(gradients, shapes)`: whether one look tells that `gradient` would give all of them back
+  as they are, of these shapes; False where looks cost nothing
 - `gradient(given)`: a gradient as it is handled here, a tensor or `Rows`
 - `dense(gradient, variable)`: it as a tensor like the weight
 - `reduced(gradients, dtypes)`: summed over the replicas of a distribution, and each row once
@@ -36,6 +36,11 @@ steps of `in_place.py`; what is for losses alone lies in `tensorflow_losses.py` 
 - `bits(x)`: the bits of a float32 tensor as int32, of a half-precision one as int16. Compilers drop
   a cast to a half type and back, and with it the rounding, unless its bits are looked at
 - `from_bits(bits)`: the float32 tensor of such int32 ones
+- `number(scalar, dtype)`: a scalar as one computes with it at the least cost, of this type if one
+  is given: a tensor, but on PyTorch's CPU, where to start an operation takes long, a number of
+  Python's
+- `as_tensors(numbers, dtype)`: such numbers, by name, as tensors
+- `set_number(variable, number)`: gives a scalar variable such a value
 - `owned(tensors)`: tensors that may be overwritten without harm to the caller
 - `of_shape(tensor, shape)`: the tensor, or an error at run time where its shape is another
 - `is_eager(tensor)`: whether the tensor's values can be looked at now
@@ -70,6 +75,8 @@ Fused = _losses.Fused
 Record = _module.Record
 Update = _module.Update
 all_finite = _module.all_finite
+are_plain = _module.are_plain
+as_tensors = _module.as_tensors
 bits = _module.bits
 bounded = _losses.bounded
 dense = _module.dense
@@ -79,10 +86,10 @@ from_bits = _module.from_bits
 gradient = _module.gradient
 inference = _module.inference
 is_eager = _module.is_eager
-is_plain = _module.is_plain
 key = _module.key
 log_likelihood = _losses.log_likelihood
 log_softmax = _losses.log_softmax
+number = _module.number
 of_shape = _module.of_shape
 over_replicas = _module.over_replicas
 owned = _module.owned
@@ -91,6 +98,7 @@ placement = _module.placement
 random_state_kept = _module.random_state_kept
 reduced = _module.reduced
 replicas = _module.replicas
+set_number = _module.set_number
 squared_norm = _module.squared_norm
 total = _losses.total
 
@@ -104,6 +112,8 @@ __all__ = [
     "Sum",
     "Update",
     "all_finite",
+    "are_plain",
+    "as_tensors",
     "bits",
     "bounded",
     "dense",
@@ -113,10 +123,10 @@ __all__ = [
     "gradient",
     "inference",
     "is_eager",
-    "is_plain",
     "key",
     "log_likelihood",
     "log_softmax",
+    "number",
     "of_shape",
     "over_replicas",
     "owned",
@@ -125,6 +135,7 @@ __all__ = [
     "random_state_kept",
     "reduced",
     "replicas",
+    "set_number",
     "squared_norm",
     "total",
 ]

@@ -23,7 +23,7 @@ def placement(variable: Any) -> Iterator[Any]:
     yield variable.value.sharding if distributed else None
 
 
-def is_plain(gradient: Any, shape: Sequence[Any]) -> bool:
+def are_plain(gradients: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:
     return False  # a step is traced once
 
 
@@ -78,6 +78,18 @@ def bits(x: jax.Array) -> jax.Array:
 
 def from_bits(bits: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(bits, "float32")
+
+
+def number(scalar: Any, dtype: str | None = None) -> jax.Array:
+    return keras.ops.convert_to_tensor(scalar, dtype)
+
+
+def as_tensors(numbers: Mapping[str, Any], dtype: str) -> Mapping[str, Any]:
+    return numbers
+
+
+def set_number(variable: keras.Variable, number: jax.Array) -> None:
+    variable.assign(number)
 
 
 def owned(tensors: Sequence[jax.Array]) -> list[jax.Array]:

@@ -73,7 +73,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
 # Gradients
 
 
-def is_plain(gradient: Any, shape: Sequence[Any]) -> bool:
+def are_plain(gradients: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:
     return False  # a step is traced once
 
 
@@ -372,6 +372,19 @@ def bits(x: tf.Tensor) -> tf.Tensor:
 
 def from_bits(bits: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(bits, tf.float32)
+
+
+def number(scalar: Any, dtype: str | None = None) -> tf.Tensor:
+    value = tf.convert_to_tensor(_native(scalar))  # Keras' would give a variable back
+    return value if dtype is None else tf.cast(value, dtype)
+
+
+def as_tensors(numbers: Mapping[str, Any], dtype: str) -> Mapping[str, Any]:
+    return numbers
+
+
+def set_number(variable: keras.Variable, number: tf.Tensor) -> None:
+    variable.assign(number)
 
 
 def owned(tensors: Sequence[Any]) -> list[tf.Tensor]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
+import keras
 import torch
 
 from keras_optim_losses.backend.in_place import InPlace
@@ -31,12 +33,12 @@ def placement(variable: Any) -> Iterator[None]:
     yield None
 
 
-def is_plain(gradient: Any, shape: Sequence[int]) -> bool:
+def are_plain(gradients: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:
     return (
-        isinstance(gradient, torch.Tensor)
-        and gradient.shape == shape
-        and gradient.dtype is torch.float32
-        and gradient.layout is torch.strided
+        set(map(type, gradients)) == {torch.Tensor}
+        and list(map(attrgetter("shape"), gradients)) == shapes
+        and set(map(attrgetter("dtype"), gradients)) == {torch.float32}
+        and set(map(attrgetter("layout"), gradients)) == {torch.strided}
     )
 
 
@@ -102,7 +104,9 @@ class Update:
             if whole:
                 carry_out(self.in_place(numbers(scalars, first)), whole, BLOCK)
             found = others
-        self._carry_out(scalars, found)
+        if found:
+            dtype = "float64" if first.dtype is torch.float64 else "float32"
+            self._carry_out(as_tensors(scalars, dtype), found)
 
     def _carry_out(
         self, scalars: Mapping[str, Any], entries: list[tuple[list[torch.Tensor], Sequence[Any]]]
@@ -204,6 +208,27 @@ def bits(x: torch.Tensor) -> torch.Tensor:
 
 def from_bits(bits: torch.Tensor) -> torch.Tensor:
     return bits.view(torch.float32)
+
+
+def number(scalar: Any, dtype: str | None = None) -> Any:
+    if isinstance(scalar, (int, float)):
+        return scalar
+    value = scalar.value if isinstance(scalar, keras.Variable) else scalar
+    on_cpu = value.device.type == "cpu"  # elsewhere it would have to be waited for
+    if on_cpu and not torch.compiler.is_compiling():
+        return value.item()
+    return value if dtype is None else value.to(getattr(torch, dtype))
+
+
+def as_tensors(numbers: Mapping[str, Any], dtype: str) -> Mapping[str, Any]:
+    return {
+        name: torch.tensor(x, dtype=getattr(torch, dtype)) if isinstance(x, (int, float)) else x
+        for name, x in numbers.items()
+    }
+
+
+def set_number(variable: keras.Variable, number: Any) -> None:
+    variable.value.fill_(number)
 
 
 def owned(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -187,6 +187,7 @@ class Optimizer(keras.optimizers.Optimizer):
         # Book-keeping that neither Keras nor TensorFlow should track: it holds no state of its own.
         object.__setattr__(self, "_weights", {})
         object.__setattr__(self, "_restored", {})
+        object.__setattr__(self, "_passed", {})  # shapes of weights that have been looked at
         object.__setattr__(self, "_promised", None)
         object.__setattr__(self, "_updates", {})
         object.__setattr__(self, "_norms", None)
@@ -488,6 +489,8 @@ class Optimizer(keras.optimizers.Optimizer):
         self._exact_rate = exact_rate
 
     def _rate(self, dtype: str) -> Any:
+        if isinstance(self._learning_rate, keras.Variable) and self._learning_rate.dtype == dtype:
+            return backend.number(self._learning_rate)
         rate = arguments.tensor("What `learning_rate` gives", self.learning_rate)
         if tuple(rate.shape) != ():
             raise ValueError(
@@ -496,11 +499,11 @@ class Optimizer(keras.optimizers.Optimizer):
         rate_dtype = keras.backend.standardize_dtype(rate.dtype)
         cast = ops.cast(rate, dtype)
         if rate_dtype == dtype or self._exact_rate is None:
-            return cast
+            return backend.number(cast)
         # The variable holds a rounded number; as long as it is the one that was given, use that.
         rounded = ops.convert_to_tensor(np.asarray(self._exact_rate, rate_dtype))
         exact = ops.convert_to_tensor(np.asarray(self._exact_rate, dtype))
-        return ops.where(ops.equal(rate, rounded), exact, cast)
+        return backend.number(ops.where(ops.equal(rate, rounded), exact, cast))
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
@@ -613,18 +616,21 @@ class Optimizer(keras.optimizers.Optimizer):
         if cycle * updates <= LAST_CALL:  # otherwise the weights are never overwritten
             cycle *= updates
         back = cycle * max(1, 2**16 // cycle)
-        count = ops.convert_to_tensor(self._calls)
-        full = ops.cast(count > LAST_CALL - calls, self._calls.dtype)
-        self._calls.assign(count + (calls - back * full))
+        count = backend.number(self._calls)
+        full = count // (LAST_CALL + 1 - calls)  # 1 where the limit is passed, and else 0
+        backend.set_number(self._calls, count + (calls - back * full))
 
     def _checked(self, grads: list[Any], variables: list[Any]) -> dict[Any, Any]:
         """Gradients by the keys of their weights, where there is a gradient."""
+        keys = tuple(map(backend.key, variables))
+        # For hundreds of small weights all that follows would take longer than the update.
+        if keys in self._passed and backend.are_plain(grads, self._passed[keys]):
+            return dict(zip(keys, grads))
         if len(grads) != len(variables):
             raise ValueError(
                 f"`grads` must hold one gradient for each weight. Received {len(grads)} gradients "
                 f"for {len(variables)} weights."
             )
-        keys = [backend.key(variable) for variable in variables]
         if not self.built:
             checks.trainable(variables)
         elif not self._weights.keys() >= set(keys):
@@ -642,11 +648,10 @@ class Optimizer(keras.optimizers.Optimizer):
                 f"loss depend on them?",
                 stacklevel=3,
             )
+        if self.built:
+            self._passed[keys] = [tuple(variable.shape) for variable in variables]
         return {
-            # For hundreds of small weights the whole check would take longer than the update.
-            key: gradient
-            if backend.is_plain(gradient, variable.shape)
-            else checks.gradient(gradient, variable)
+            key: checks.gradient(gradient, variable)
             for key, gradient, variable in zip(keys, grads, variables)
             if gradient is not None
         }
@@ -717,16 +722,17 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _step_scalars(self, dtype: str, complete: Any, count: Any) -> dict[str, Any]:
         """What all weights of a type share in this update, computed once."""
-        t = ops.convert_to_tensor(self.iterations) + 1
+        t = backend.number(self.iterations) + 1
         if self.skip_nonfinite:
             t = t - self._skipped
-        step = Step(self._rate(dtype), ops.cast(t, dtype))
-        values = step.values | self.scalars(step)
+        values = {"learning_rate": self._rate(dtype), "t": backend.number(t, dtype)}
+        if type(self).scalars is not Optimizer.scalars:
+            values |= self.scalars(Step(**backend.as_tensors(values, dtype)))
         if self.weight_decay:
-            values["decay"] = step.learning_rate * self.weight_decay
+            values["decay"] = values["learning_rate"] * self.weight_decay
         if self.use_ema:
             # a ← μa + (1 − μ)w, and a ← w at the first update
-            first = ops.cast(ops.equal(step.t, 1), dtype)
+            first = ops.cast(ops.equal(t, 1), dtype)
             values["average_kept"] = self.ema_momentum * (1 - first)
             values["average_new"] = (1 - self.ema_momentum) * (1 - first) + first
             if self.ema_overwrite_frequency:

@@ -425,3 +425,56 @@ def test_a_subclass_that_changes_the_rule_alone_is_followed(changed):
     weight = keras.Variable(np.zeros(2, "float32"))
     Faster(0.25).apply([keras.ops.ones(2)], [weight])
     np.testing.assert_allclose(np.asarray(weight), -0.5, rtol=1e-5)
+
+
+def test_gradients_are_checked_in_every_step():
+    """On PyTorch the later ones at a look."""
+    optimizer, variables = optimizers.SGD(0.5), weights()
+    good = [ops.ones(v.shape) for v in variables]
+    for _ in range(3):
+        optimizer.apply(good, variables)
+    before = values(variables)
+    for wrong in (ops.ones((4, 3)), ops.ones((1, 4)), [[1.0] * 4] * 2, "text", ops.ones((3,))):
+        with pytest.raises(ValueError, match=r"[Gg]radient.*kernel"):
+            optimizer.apply([wrong, good[1]], variables)
+    with pytest.raises(ValueError, match="one gradient for each weight"):
+        optimizer.apply(good[:1], variables)
+    with pytest.raises(ValueError, match="more than once"):
+        optimizer.apply(good, [variables[0]] * 2)
+    assert_same(values(variables), before)
+    # Lists and half-precision tensors are gradients too, and None leaves a weight alone.
+    optimizer.apply([np.ones((3, 4)).tolist(), tensor(np.ones(4), "float16")], variables)
+    with pytest.warns(UserWarning, match="no gradient"):
+        optimizer.apply([good[0], None], variables)
+    for new, old, steps in zip(values(variables), before, (2, 1)):
+        # As many roundings, of numbers below 4.
+        np.testing.assert_allclose(new, old - 0.5 * steps, rtol=0, atol=steps * 2.0**-23)
+
+
+# JAX has float64 only where it is told so when it starts.
+@pytest.mark.parametrize(
+    "dtype", ["float32", *([] if keras.backend.backend() == "jax" else ["float64"])]
+)
+@pytest.mark.parametrize("schedule", [False, True])
+def test_a_rule_is_given_scalar_tensors_of_its_type(schedule, dtype):
+    """Also on PyTorch, where the kernels are given numbers of Python's."""
+    seen = []
+
+    class Watched(optimizers.Optimizer):
+        def scalars(self, step):
+            seen.extend([step.learning_rate, step.t])
+            return {"double": 2 * step.learning_rate}
+
+        def rule(self, step, weight, gradient):
+            seen.extend([step.learning_rate, step.t, step["double"]])
+            return weight - step["double"] * gradient
+
+    rate = keras.optimizers.schedules.ExponentialDecay(0.25, 1, 0.5) if schedule else 0.25
+    optimizer = Watched(rate)
+    weight = keras.Variable(np.ones(2), dtype=dtype)
+    optimizer.apply([tensor([1, 1], dtype)], [weight])
+    assert len(seen) == 5
+    for scalar in seen:
+        assert ops.is_tensor(scalar) and tuple(scalar.shape) == ()
+        assert keras.backend.standardize_dtype(scalar.dtype) == dtype
+    np.testing.assert_array_equal(np.asarray(weight), 0.5)
