@@ -29,6 +29,7 @@ steps of `in_place.py`; what is for losses alone lies in `tensorflow_losses.py` 
   tensors of one shape
 - `extremes(x)`: the least and the largest entry, NaN if one is; or x, where that is no dearer
 - `bounded(x, low, high)`: x held in [low, high], with the gradient of x also where a bound holds
+- `finite(x, largest)`: x with ±largest in the place of ±inf, with its gradient there too
 - `log_likelihood(y, z, weight)`: weight · y log σ(z) + (1 − y) log σ(−z)
 - `log_softmax(x, axis, indices)`: x − log Σ exp x along an axis, where ±inf counts as the largest
   finite number; with indices, as `picked` of it
@@ -81,6 +82,7 @@ bits = _module.bits
 bounded = _losses.bounded
 dense = _module.dense
 extremes = _losses.extremes
+finite = _losses.finite
 first_batch = _module.first_batch
 from_bits = _module.from_bits
 gradient = _module.gradient
@@ -118,6 +120,7 @@ __all__ = [
     "bounded",
     "dense",
     "extremes",
+    "finite",
     "first_batch",
     "from_bits",
     "gradient",

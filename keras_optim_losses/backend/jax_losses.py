@@ -49,6 +49,10 @@ def _(low: float, high: float, given: Any, tangents: Any) -> tuple[jax.Array, ja
     return bounded(*given, low, high), tangents[0]
 
 
+def finite(x: jax.Array, largest: float) -> jax.Array:
+    return bounded(x, -largest, largest)
+
+
 def log_likelihood(y: jax.Array, z: jax.Array, weight: jax.Array | None = None) -> jax.Array:
     yes, no = _log_sigmoids(z)
     return y * (yes if weight is None else weight * yes) + (1 - y) * no
@@ -62,7 +66,7 @@ def _log_sigmoids(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def log_softmax(x: jax.Array, axis: int, indices: jax.Array | None = None) -> jax.Array:
-    x = bounded(x, float(jnp.finfo(x.dtype).min), float(jnp.finfo(x.dtype).max))
+    x = finite(x, float(jnp.finfo(x.dtype).max))
     total = _logsumexp(x, axis)
     return x - total if indices is None else picked(x, indices, axis) - jnp.squeeze(total, axis)
 

@@ -140,12 +140,8 @@ def log_softmax(x: tf.Tensor, axis: int, indices: tf.Tensor | None = None) -> tf
     # written once more.
     total = _logsumexp(x, axis)
     if indices is None:
-        return _finite(x) - total
-    return _finite(picked(x, indices, axis)) - tf.squeeze(total, axis)
-
-
-def _finite(x: tf.Tensor) -> tf.Tensor:
-    return bounded(x, x.dtype.min, x.dtype.max)
+        return finite(x, x.dtype.max) - total
+    return finite(picked(x, indices, axis), x.dtype.max) - tf.squeeze(total, axis)
 
 
 def _logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
@@ -154,11 +150,13 @@ def _logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:
         if _kept.incoming:
             value = tf.identity(_kept.incoming.pop(0))
         else:
-            largest = _finite(tf.reduce_max(x, axis, keepdims=True))
+            largest = finite(tf.reduce_max(x, axis, keepdims=True), x.dtype.max)
             shift = tf.broadcast_to(largest, tf.shape(x))
-            exponentials = total(lambda x, shift: tf.exp(_finite(x) - shift), axis, x, shift)
+            exponentials = total(
+                lambda x, shift: tf.exp(finite(x, x.dtype.max) - shift), axis, x, shift
+            )
             value = tf.math.log(tf.expand_dims(exponentials, axis)) + largest
-        return value, lambda upstream: upstream * tf.exp(_finite(x) - value)
+        return value, lambda upstream: upstream * tf.exp(finite(x, x.dtype.max) - value)
 
     value = function(x)
     if _kept.compiling:
@@ -176,6 +174,10 @@ def bounded(x: tf.Tensor, low: float, high: float) -> tf.Tensor:
         return tf.maximum(tf.minimum(x, high), low), lambda upstream: upstream
 
     return function(x)
+
+
+def finite(x: tf.Tensor, largest: float) -> tf.Tensor:
+    return bounded(x, -largest, largest)
 
 
 def log_likelihood(y: tf.Tensor, z: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:

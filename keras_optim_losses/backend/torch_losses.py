@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,16 @@ from keras_optim_losses.backend.torch import is_eager
 # A loss of more than so many entries is computed in blocks of samples of about so many: there the
 # memory that is not touched again outweighs the time that the blocks' operations take to start.
 LARGE_LOSS, LOSS_BLOCK = 2**22, 2**19
+
+
+class _Infinities(threading.local):
+    """Logits of ±inf are looked for in the values, of which there are few, and not before."""
+
+    awaited = False  # whether that is so now
+    overlooked = False  # whether some have been let through
+
+
+_infinities = _Infinities()
 
 
 class Fused:
@@ -43,7 +54,14 @@ class Fused:
         function = self.values
         if in_blocks:
             function = functools.partial(_InBlocks.apply, self.values, self.axis)
-        values = function(labels, predictions, weights, mask)
+        _infinities.awaited, _infinities.overlooked = is_eager(predictions), False
+        try:
+            values = function(labels, predictions, weights, mask)
+        finally:
+            _infinities.awaited = False
+        # An infinite logit either changes neither value nor gradient, or gives no finite value.
+        if _infinities.overlooked and not bool(torch.isfinite(values).all()):
+            values = function(labels, predictions, weights, mask)
         return self.finish(values, labels, weights, mask)
 
 
@@ -125,13 +143,21 @@ def bounded(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
     return _Bounded.apply(x, low, high)
 
 
+def finite(x: torch.Tensor, largest: float) -> torch.Tensor:
+    if _infinities.awaited:
+        _infinities.overlooked = True
+        return x
+    return bounded(x, -largest, largest)
+
+
 class _LogLikelihood(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(y, z)
-        ctx.tail = z.abs().neg_().sigmoid_()  # σ(−|z|), without which 1 − σ would lose its digits
+        # −σ(−|z|), without which 1 − σ would lose its digits
+        ctx.tail = z.abs().neg_().sigmoid_().neg_()
         # y z − max(z, 0), exact where they cancel, + log σ(|z|)
-        return ctx.tail.neg().log1p_().sub_(z.clamp(min=0).addcmul_(y, z, value=-1))
+        return ctx.tail.log1p().sub_(z.clamp(min=0).addcmul_(y, z, value=-1))
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
@@ -141,7 +167,8 @@ class _LogLikelihood(torch.autograd.Function):
         else:
             # y − [z > 0], exact where they cancel, + sign(z) σ(−|z|)
             sign = z.sign()
-            slope = y.add(sign, alpha=-0.5).sub_(0.5).addcmul_(sign, ctx.tail).mul_(upstream)
+            slope = y.add(sign, alpha=-0.5).sub_(0.5).addcmul_(sign, ctx.tail, value=-1)
+            slope.mul_(upstream)
         return z * upstream if ctx.needs_input_grad[0] else None, slope
 
 
@@ -155,8 +182,7 @@ def log_likelihood(
 
 
 def log_softmax(x: torch.Tensor, axis: int, indices: torch.Tensor | None = None) -> torch.Tensor:
-    limits = torch.finfo(x.dtype)
-    whole = torch.log_softmax(bounded(x, limits.min, limits.max), axis)
+    whole = torch.log_softmax(finite(x, torch.finfo(x.dtype).max), axis)
     return whole if indices is None else picked(whole, indices, axis)
 
 

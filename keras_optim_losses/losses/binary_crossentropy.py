@@ -100,7 +100,8 @@ class BinaryCrossentropy(Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
         weights = [] if self.pos_weight is None else [self._weights_like(y_pred)]
-        return predictions.mean(self.checked(self._terms), self.axis, y_true, y_pred, *weights)
+        # Negated when they are few: the terms are as many as the predictions.
+        return -predictions.mean(self.checked(self._terms), self.axis, y_true, y_pred, *weights)
 
     def _weights_like(self, y_pred: Any) -> Any:
         if isinstance(self.pos_weight, list):
@@ -115,13 +116,13 @@ class BinaryCrossentropy(Loss):
             y = y * (1 - self.label_smoothing) + self.label_smoothing / 2
         if self.from_logits:
             # log p = log σ(z),  log(1 − p) = log σ(−z)
-            return -backend.log_likelihood(y, y_pred, *weight)
+            return backend.log_likelihood(y, y_pred, *weight)
         complement = backend.bounded(1 - y_pred, predictions.spacing(y_pred), 1.0)
         log_yes, log_no = ops.log(y_pred), ops.log(complement)
         if weight:
             log_yes = weight[0] * log_yes
-        # −[w₊ y log p + (1 − y) log(1 − p)]
-        return -(y * log_yes + (1 - y) * log_no)
+        # w₊ y log p + (1 − y) log(1 − p)
+        return y * log_yes + (1 - y) * log_no
 
 
 @register

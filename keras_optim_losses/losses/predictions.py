@@ -56,8 +56,7 @@ def logits(y_pred: Any, dtype: str) -> Any:
         y_pred: logits, of any float type.
         dtype: the type of computation, float32 or float64.
     """
-    largest = LARGEST[tensors.dtype(y_pred)]
-    return backend.bounded(tensors.cast(y_pred, dtype), -largest, largest)
+    return backend.finite(tensors.cast(y_pred, dtype), LARGEST[tensors.dtype(y_pred)])
 
 
 def mean(terms: Callable[..., Any], axis: int, *given: Any) -> Any:
