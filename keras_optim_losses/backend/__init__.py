@@ -25,14 +25,17 @@ steps of `in_place.py`; what is for losses alone lies in `tensorflow_losses.py` 
   two may be None; its value and its gradient are computed in one pass over memory each. `values`
   gives one value a sample, without the axis, and `finish` what becomes of these values, with
   labels, weights and mask. The axis is None where the value of a sample depends on others too
-- `total(terms, axis, *tensors)`: the sum along an axis of a function that works entry by entry on
-  tensors of one shape
+- `total(terms, axis, labels, *tensors, valid, shift)`: the sum along an axis of a function that
+  works entry by entry on tensors of one shape; with `valid`, NaN where `valid(label)` is false, and
+  no gradient there. With `shift`, which has 1 along the axis, it is subtracted from the tensor
+  after the labels, which terms then only multiply, and valid labels are an interval with 0
 - `extremes(x)`: the least and the largest entry, NaN if one is; or x, where that is no dearer
 - `bounded(x, low, high)`: x held in [low, high], with the gradient of x also where a bound holds
 - `finite(x, largest)`: x with ±largest in the place of ±inf, with its gradient there too
 - `log_likelihood(y, z, weight)`: weight · y log σ(z) + (1 − y) log σ(−z)
-- `log_softmax(x, axis, indices)`: x − log Σ exp x along an axis, where ±inf counts as the largest
-  finite number; with indices, as `picked` of it
+- `log_softmax_parts(x, axis)`: two tensors whose difference is x − log Σ exp x along an axis, where
+  ±inf counts as the largest finite number; the second may be None, and else has 1 along the axis
+- `log_softmax(x, axis, indices)`: that difference, as `picked` of it
 - `picked(x, indices, axis)`: the entry of x with that index along the axis, which is dropped
 - `bits(x)`: the bits of a float32 tensor as int32, of a half-precision one as int16. Compilers drop
   a cast to a half type and back, and with it the rounding, unless its bits are looked at
@@ -91,6 +94,7 @@ is_eager = _module.is_eager
 key = _module.key
 log_likelihood = _losses.log_likelihood
 log_softmax = _losses.log_softmax
+log_softmax_parts = _losses.log_softmax_parts
 number = _module.number
 of_shape = _module.of_shape
 over_replicas = _module.over_replicas
@@ -129,6 +133,7 @@ __all__ = [
     "key",
     "log_likelihood",
     "log_softmax",
+    "log_softmax_parts",
     "number",
     "of_shape",
     "over_replicas",

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_optim_losses.backend.labels import marked
 from keras_optim_losses.backend.tensorflow import fused, has_xla
 
 # The number of entries from which XLA gains more than a call of it costs. A size that is not known
@@ -112,7 +113,17 @@ class Fused:
         return fused(value), fused(gradient)
 
 
-def total(terms: Callable[..., tf.Tensor], axis: int, *tensors: tf.Tensor) -> tf.Tensor:
+def total(
+    terms: Callable[..., tf.Tensor],
+    axis: int,
+    *tensors: tf.Tensor,
+    valid: Callable[[Any], Any] | None = None,
+    shift: tf.Tensor | None = None,
+) -> tf.Tensor:
+    if shift is not None:
+        labels, first, *others = tensors
+        tensors = (labels, first - shift, *others)
+    terms = marked(terms, valid)
     size = tensors[0].shape[axis]
     if not _kept.compiling or not size or size % CHAINS:
         return tf.reduce_sum(terms(*tensors), axis)
@@ -135,13 +146,15 @@ def total(terms: Callable[..., tf.Tensor], axis: int, *tensors: tf.Tensor) -> tf
     return in_chains(*tensors)
 
 
-def log_softmax(x: tf.Tensor, axis: int, indices: tf.Tensor | None = None) -> tf.Tensor:
+def log_softmax_parts(x: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
     # Bounded in each pass on its own, which costs nothing: bounded before them all it would be
     # written once more.
-    total = _logsumexp(x, axis)
-    if indices is None:
-        return finite(x, x.dtype.max) - total
-    return finite(picked(x, indices, axis), x.dtype.max) - tf.squeeze(total, axis)
+    return finite(x, x.dtype.max), _logsumexp(x, axis)
+
+
+def log_softmax(x: tf.Tensor, axis: int, indices: tf.Tensor) -> tf.Tensor:
+    own = finite(picked(x, indices, axis), x.dtype.max)
+    return own - tf.squeeze(_logsumexp(x, axis), axis)
 
 
 def _logsumexp(x: tf.Tensor, axis: int) -> tf.Tensor:

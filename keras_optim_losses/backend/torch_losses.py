@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from keras_optim_losses.backend.labels import marked
 from keras_optim_losses.backend.torch import is_eager
 
 # A loss of more than so many entries is computed in blocks of samples of about so many: there the
@@ -117,8 +118,17 @@ class _InBlocks(torch.autograd.Function):
         return None, None, None, slope, None, None
 
 
-def total(terms: Callable[..., torch.Tensor], axis: int, *tensors: torch.Tensor) -> torch.Tensor:
-    return terms(*tensors).sum(axis)
+def total(
+    terms: Callable[..., torch.Tensor],
+    axis: int,
+    *tensors: torch.Tensor,
+    valid: Callable[[Any], Any] | None = None,
+    shift: torch.Tensor | None = None,
+) -> torch.Tensor:
+    if shift is not None:
+        labels, first, *others = tensors
+        tensors = (labels, first - shift, *others)
+    return marked(terms, valid)(*tensors).sum(axis)
 
 
 def extremes(x: torch.Tensor) -> torch.Tensor:
@@ -181,9 +191,13 @@ def log_likelihood(
     return weight * y * logsigmoid(z) + (1 - y) * logsigmoid(-z)
 
 
-def log_softmax(x: torch.Tensor, axis: int, indices: torch.Tensor | None = None) -> torch.Tensor:
-    whole = torch.log_softmax(finite(x, torch.finfo(x.dtype).max), axis)
-    return whole if indices is None else picked(whole, indices, axis)
+def log_softmax_parts(x: torch.Tensor, axis: int) -> tuple[torch.Tensor, None]:
+    return torch.log_softmax(finite(x, torch.finfo(x.dtype).max), axis), None
+
+
+def log_softmax(x: torch.Tensor, axis: int, indices: torch.Tensor) -> torch.Tensor:
+    whole, _ = log_softmax_parts(x, axis)
+    return picked(whole, indices, axis)
 
 
 def picked(x: torch.Tensor, indices: torch.Tensor, axis: int) -> torch.Tensor:

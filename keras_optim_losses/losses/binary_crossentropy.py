@@ -101,7 +101,8 @@ class BinaryCrossentropy(Loss):
         """See `Loss.call`."""
         weights = [] if self.pos_weight is None else [self._weights_like(y_pred)]
         # Negated when they are few: the terms are as many as the predictions.
-        return -predictions.mean(self.checked(self._terms), self.axis, y_true, y_pred, *weights)
+        total = self.total(self._terms, y_true, y_pred, *weights)
+        return -total / tensors.length(y_pred, self.axis)
 
     def _weights_like(self, y_pred: Any) -> Any:
         if isinstance(self.pos_weight, list):

@@ -13,19 +13,22 @@ from keras_optim_losses.losses.loss import Loss, Shape, made
 from keras_optim_losses.registry import register
 
 
-def log_probabilities(y_pred: Any, from_logits: bool, axis: int) -> Any:
-    """log p of the classes, a tensor like `y_pred`.
+def log_parts(y_pred: Any, from_logits: bool, axis: int) -> tuple[Any, Any]:
+    """Two tensors whose difference is log p of the classes.
 
     Args:
         y_pred: logits, or probabilities (or positive numbers in proportion to them) with a floor.
         from_logits: which of the two.
         axis: the axis of the classes.
+
+    Returns:
+        One like `y_pred`, and one that has 1 along the axis, or None for 0.
     """
     if from_logits:
         # log softmax(z)
-        return backend.log_softmax(y_pred, axis)
+        return backend.log_softmax_parts(y_pred, axis)
     # log pₖ − log Σⱼ pⱼ
-    return ops.log(y_pred) - ops.expand_dims(log_total(y_pred, axis), axis)
+    return ops.log(y_pred), ops.expand_dims(log_total(y_pred, axis), axis)
 
 
 def log_total(p: Any, axis: int) -> Any:
@@ -119,7 +122,7 @@ class CategoricalCrossentropy(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See `Loss.call`."""
-        log_p = log_probabilities(y_pred, self.from_logits, self.axis)
+        log_p, shift = log_parts(y_pred, self.from_logits, self.axis)
         classes = tensors.length(y_pred, self.axis)
         weights = []
         if self.class_weight is not None:
@@ -138,7 +141,7 @@ class CategoricalCrossentropy(Loss):
             return y * log_p
 
         # −Σ cy log p
-        return -backend.total(self.checked(terms), self.axis, y_true, log_p, *weights)
+        return -self.total(terms, y_true, log_p, *weights, shift=shift)
 
 
 @register

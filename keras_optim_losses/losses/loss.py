@@ -184,20 +184,25 @@ class Loss(keras.losses.Loss):
         """`valid_labels`; None in an eager call, which has raised where one is not."""
         return None if backend.is_eager(y_pred) else self.valid_labels(y_true, y_pred)
 
-    def checked(self, terms: Callable[..., Any]) -> Callable[..., Any]:
-        """`terms(y_true, y_pred, …)`, entry by entry, with NaN where a label is not valid.
+    def total(
+        self, terms: Callable[..., Any], y_true: Any, y_pred: Any, *others: Any, shift: Any = None
+    ) -> Any:
+        """The sum along `axis` of `terms(y_true, y_pred, …)`, entry by entry.
 
-        For losses that say `marks_invalid_labels`. Such an entry has no gradient.
+        For losses that say `marks_invalid_labels`: it is NaN where a label is not valid, and such
+        an entry has no gradient.
+
+        Args:
+            terms: a function of tensors of one shape.
+            y_true: labels.
+            y_pred: predictions, or what has been made of them.
+            *others: further tensors like `y_pred`.
+            shift: is subtracted from `y_pred`, by which `terms` then only multiplies.
         """
-
-        def function(y_true: Any, y_pred: Any, *others: Any) -> Any:
-            valid = self.unchecked_labels(y_true, y_pred)
-            if valid is None:
-                return terms(y_true, y_pred, *others)
-            clean = ops.where(valid, y_true, ops.zeros_like(y_true))
-            return ops.where(valid, terms(clean, y_pred, *others), float("nan"))
-
-        return function
+        valid = None
+        if not backend.is_eager(y_pred):
+            valid = functools.partial(self.valid_labels, y_pred=y_pred)
+        return backend.total(terms, self.axis, y_true, y_pred, *others, valid=valid, shift=shift)
 
     # Computation
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_optim_losses import arguments, backend
 from keras_optim_losses.losses import predictions, tensors
-from keras_optim_losses.losses.categorical_crossentropy import log_probabilities, log_total
+from keras_optim_losses.losses.categorical_crossentropy import log_parts, log_total
 from keras_optim_losses.losses.loss import Loss, Shape, made
 from keras_optim_losses.registry import register
 
@@ -135,7 +135,8 @@ class SparseCategoricalCrossentropy(Loss):
             values = ops.take(ops.reshape(weight, (-1,)), labels) * values
         if self.label_smoothing:
             # (1 − s)ℓ − s/C Σ cₖ log pₖ
-            log_p = log_probabilities(y_pred, self.from_logits, self.axis)
+            log_p, shift = log_parts(y_pred, self.from_logits, self.axis)
+            log_p = log_p if shift is None else log_p - shift
             if weight is not None:
                 log_p = weight * log_p
             spread = self.label_smoothing * predictions.mean(lambda x: x, self.axis, log_p)
