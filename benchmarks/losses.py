@@ -5,7 +5,8 @@
 Predictions of 256 × 10, 2,048 × 1,000 and 1,024 × 32,000, in float32. On TensorFlow and JAX the
 value and the gradient are one compiled call, on TensorFlow without XLA, as in a model that is not
 compiled; small ones are repeated in a call, each on the gradient of the one before, so that
-Python's part of the call is not counted.
+Python's part of the call is not counted. Where there is no repetition, the predictions are also
+negated: as a gradient does, this reads them and writes as many numbers, and no loss can take less.
 """
 
 from __future__ import annotations
@@ -81,6 +82,22 @@ def differentiated(loss, y, p, repeats: int):
     return lambda: run(y, p)
 
 
+def negated(p):
+    """Read the predictions and write as many numbers."""
+    if BACKEND == "torch":
+        p = keras.ops.convert_to_tensor(p)
+        return lambda: -p
+    if BACKEND == "jax":
+        import jax
+
+        p, run = jax.numpy.asarray(p), jax.jit(lambda p: -p)
+        return lambda: jax.block_until_ready(run(p))
+    import tensorflow as tf
+
+    p = tf.constant(p)
+    return lambda: tf.negative(p)
+
+
 def main() -> None:
     given = arguments(__doc__).parse_args()
     about = header()
@@ -96,6 +113,8 @@ def main() -> None:
                 side: differentiated(getattr(module, name)(**arguments_), y, p, repeats)
                 for side, module in (("ours", losses), ("Keras", keras.losses))
             }
+            if repeats == 1:
+                found["negation"] = negated(p)
             times = measure(found, *((2, 1) if given.quick else (15, 20 if repeats > 1 else 2)))
             each = {side: [t / repeats for t in values] for side, values in times.items()}
             of = {None: "values", True: "logits", False: "probabilities"}[from_logits]
