@@ -192,6 +192,19 @@ def test_ids_are_summed_in_a_compiled_graph_though_their_hashes_are_alike(dtype)
         np.testing.assert_array_equal(np.asarray(found.values)[known][order], total, err_msg=name)
 
 
+@every_way
+def test_small_gradients_of_an_id_that_occurs_often_add_up(way):
+    """One by one they would be lost in the rounding of the weight, as in Keras' SGD."""
+    table = keras.Variable(np.ones((5, 2), "float32"))
+    optimizer = optimizers.SGD(1e-8)
+    optimizer.build([table])
+    rows = tf.IndexedSlices(tf.ones([1000, 2]), tf.zeros([1000], tf.int32), tf.constant([5, 2]))
+    stepper(optimizer, way)([rows])
+    # Rounded once, at the end.
+    np.testing.assert_allclose(np.asarray(table)[0], 1 - 1e-5, rtol=0, atol=2.0**-24)
+    np.testing.assert_array_equal(np.asarray(table)[1:], 1)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("lazy", [False, True])
 def test_fit_with_batches_of_every_length(lazy, jit_compile):
