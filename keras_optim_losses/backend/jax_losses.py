@@ -59,7 +59,7 @@ def _products(
 ) -> Callable[..., jax.Array]:
     """The sum of `marked(terms, valid)`, for terms that only multiply.
 
-    A choice for each entry would take XLA four times as long as they do.
+    It has no choice for each entry in it, with which XLA's sums are slow.
     """
     if valid is None:
         return lambda *tensors: jnp.sum(terms(*tensors), axis)

@@ -133,7 +133,7 @@ def _summed(values: tf.Tensor, indices: tf.Tensor) -> Rows:
 def _first_places(indices: tf.Tensor) -> tf.Tensor:
     """For each index one of the places that have it, the same for all of them.
 
-    By hashing, for `tf.unique` sorts where XLA compiles it, which takes longer than a step of SGD.
+    By hashing, for `tf.unique` sorts where XLA compiles it, which is slow.
     """
     count = tf.size(indices)
     places = tf.range(count)

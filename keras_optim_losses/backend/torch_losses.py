@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,7 +22,16 @@ class _Infinities(threading.local):
     """Logits of ±inf are looked for in the values, of which there are few, and not before."""
 
     awaited = False  # whether that is so now
-    overlooked = False  # whether some have been let through
+    overlooked = False  # whether some may have been let through
+
+    @contextlib.contextmanager
+    def await_them(self, awaited: bool) -> Iterator[None]:
+        before = self.awaited, self.overlooked  # of a loss whose formula calls this one
+        self.awaited, self.overlooked = awaited, False
+        try:
+            yield
+        finally:
+            self.awaited, self.overlooked = before
 
 
 _infinities = _Infinities()
@@ -55,14 +65,13 @@ class Fused:
         function = self.values
         if in_blocks:
             function = functools.partial(_InBlocks.apply, self.values, self.axis)
-        _infinities.awaited, _infinities.overlooked = is_eager(predictions), False
-        try:
+        with _infinities.await_them(is_eager(predictions)):
             values = function(labels, predictions, weights, mask)
-        finally:
-            _infinities.awaited = False
+            overlooked = _infinities.overlooked
         # An infinite logit either changes neither value nor gradient, or gives no finite value.
-        if _infinities.overlooked and not bool(torch.isfinite(values).all()):
-            values = function(labels, predictions, weights, mask)
+        if overlooked and not bool(torch.isfinite(values).all()):
+            with _infinities.await_them(False):
+                values = function(labels, predictions, weights, mask)
         return self.finish(values, labels, weights, mask)
 
 

@@ -110,3 +110,20 @@ def test_first_and_second_derivatives_agree_with_finite_differences():
     y, z = (torch.randn(6, dtype=torch.float64).requires_grad_() for _ in range(2))
     assert torch.autograd.gradcheck(backend.log_likelihood, (y, z))
     assert torch.autograd.gradgradcheck(backend.log_likelihood, (y, z))
+
+
+def test_infinite_logits_of_a_loss_that_calls_another():
+    """What the inner one finds is not forgotten for what the outer one has."""
+
+    class Both(losses.BinaryCrossentropy):
+        def call(self, y_true, y_pred):
+            inner = losses.binary_crossentropy(y_true, y_pred, from_logits=True)
+            return inner + super().call(y_true, y_pred)
+
+    y, z = tensor([[1.0, 0.0]]), tensor([[np.inf, -np.inf]])
+    assert float(Both(from_logits=True)(y, z)) == 0
+    # Also where the inner one sees no logits.
+    Both.call = lambda self, y, p: (
+        losses.mean_squared_error(y, y) + losses.BinaryCrossentropy.call(self, y, p)
+    )
+    assert float(Both(from_logits=True)(y, z)) == 0
