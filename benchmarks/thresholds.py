@@ -4,8 +4,9 @@
 
 TensorFlow: 200 weights of a size, updated by Adam, so many in one call of XLA (`TOGETHER`, up to
 `SMALL` entries). PyTorch: one weight of 16 M in blocks of a size (`BLOCK`), and 200 weights one by
-one or laid end to end (`SMALL`), by a rule that has no kernel; and one weight of 16 M by steps in
-place, in blocks too. On a GPU, the constants of the same names for GPUs. Medians in milliseconds.
+one or laid end to end (`SMALL`), by a rule that has no kernel; one weight of 16 M by steps in
+place, in blocks too; and losses in blocks of samples (`LOSS_BLOCK`). On a GPU, the constants of the
+same names for GPUs. Medians in milliseconds.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import statistics
 from importlib import import_module
 
 import keras
+import losses as losses_benchmark
 import updates
 from harness import Table, arguments, header, measure, on_gpu, write
 
-from keras_optim_losses import optimizers
+from keras_optim_losses import losses, optimizers
 
 BACKEND = keras.backend.backend()
 
@@ -27,29 +29,31 @@ def rule():
     return optimizers.Adam(clipvalue=1e9)
 
 
-def update(shapes, make=rule, **constants):
-    """An update of these weights with other constants."""
-    module = import_module(f"keras_optim_losses.backend.{BACKEND}")
-    if BACKEND == "torch" and on_gpu():
-        constants = {f"GPU_{name}": value for name, value in constants.items()}
+def under(name, constants, function):
+    """That function, called while constants of a module of the backends are others."""
+    module = import_module(f"keras_optim_losses.backend.{name}")
     kept = {name: getattr(module, name) for name in constants}
 
-    def with_constants(function):
-        def side():
-            vars(module).update(constants)
-            try:
-                return function()
-            finally:
-                vars(module).update(kept)
+    def side():
+        vars(module).update(constants)
+        try:
+            return function()
+        finally:
+            vars(module).update(kept)
 
-        return side
-
-    return with_constants(updates.of_keras(make, shapes))
+    return side
 
 
-def medians(sides: dict) -> dict[str, float]:
+def update(shapes, make=rule, **constants):
+    """An update of these weights with other constants."""
+    if BACKEND == "torch" and on_gpu():
+        constants = {f"GPU_{name}": value for name, value in constants.items()}
+    return under(BACKEND, constants, updates.of_keras(make, shapes))
+
+
+def medians(sides: dict, repeats: int = updates.UPDATES) -> dict[str, float]:
     times = measure(sides, rounds=7, calls=2)
-    return {name: 1e3 * statistics.median(each) / updates.UPDATES for name, each in times.items()}
+    return {name: 1e3 * statistics.median(each) / repeats for name, each in times.items()}
 
 
 def main() -> None:
@@ -77,6 +81,18 @@ def main() -> None:
             sizes = (14, 15, 16, 17, 18, 20, 24)
             blocks = {f"2^{k}": update([(entries,)], make, BLOCK=2**k) for k in sizes}
             tables[-1].add(way=way, **medians(blocks))
+        batch, classes = (256, 32_000) if given.quick else (1024, 32_000)
+        tables.append(Table(f"a loss of {batch} × {classes} from logits, in blocks"))
+        for name, from_logits in losses_benchmark.CASES:
+            if from_logits:
+                inputs = losses_benchmark.inputs(name, from_logits, batch, classes)
+                loss = getattr(losses, name)(from_logits=True)
+                run = losses_benchmark.differentiated(loss, *inputs, repeats=1)
+                blocks = {
+                    f"2^{k}": under("torch_losses", {"LOSS_BLOCK": 2**k}, run)
+                    for k in (17, 18, 19, 20, 21, 22)
+                }
+                tables[-1].add(loss=name, **medians(blocks, repeats=1))
     write(given.json, about, tables)
 
 

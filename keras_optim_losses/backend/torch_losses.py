@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from keras_optim_losses.backend.torch import is_eager
 
 # A loss of more than so many entries is computed in blocks of samples of about so many: there the
 # memory that is not touched again outweighs the time that the blocks' operations take to start.
-LARGE_LOSS, LOSS_BLOCK = 2**22, 2**19
+LARGE_LOSS, LOSS_BLOCK = 2**22, 2**20
 
 
 class _Infinities(threading.local):
@@ -68,8 +69,9 @@ class Fused:
         with _infinities.await_them(is_eager(predictions)):
             values = function(labels, predictions, weights, mask)
             overlooked = _infinities.overlooked
-        # An infinite logit either changes neither value nor gradient, or gives no finite value.
-        if overlooked and not bool(torch.isfinite(values).all()):
+        # An infinite logit either changes neither value nor gradient, or gives no finite value; and
+        # no sum with it is finite.
+        if overlooked and not math.isfinite(values.detach().sum().item()):
             with _infinities.await_them(False):
                 values = function(labels, predictions, weights, mask)
         return self.finish(values, labels, weights, mask)

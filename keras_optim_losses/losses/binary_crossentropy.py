@@ -102,7 +102,7 @@ class BinaryCrossentropy(Loss):
         weights = [] if self.pos_weight is None else [self._weights_like(y_pred)]
         # Negated when they are few: the terms are as many as the predictions.
         total = self.total(self._terms, y_true, y_pred, *weights)
-        return -total / tensors.length(y_pred, self.axis)
+        return total / -tensors.length(y_pred, self.axis)
 
     def _weights_like(self, y_pred: Any) -> Any:
         if isinstance(self.pos_weight, list):
