@@ -29,9 +29,9 @@ def rule():
     return optimizers.Adam(clipvalue=1e9)
 
 
-def under(name, constants, function):
-    """That function, called while constants of a module of the backends are others."""
-    module = import_module(f"keras_optim_losses.backend.{name}")
+def under(constants, backend, function):
+    """That function, called while constants of a module of `backend/` are others."""
+    module = import_module(f"keras_optim_losses.backend.{backend}")
     kept = {name: getattr(module, name) for name in constants}
 
     def side():
@@ -48,7 +48,7 @@ def update(shapes, make=rule, **constants):
     """An update of these weights with other constants."""
     if BACKEND == "torch" and on_gpu():
         constants = {f"GPU_{name}": value for name, value in constants.items()}
-    return under(BACKEND, constants, updates.of_keras(make, shapes))
+    return under(constants, BACKEND, updates.of_keras(make, shapes))
 
 
 def medians(sides: dict, repeats: int = updates.UPDATES) -> dict[str, float]:
@@ -89,7 +89,7 @@ def main() -> None:
                 loss = getattr(losses, name)(from_logits=True)
                 run = losses_benchmark.differentiated(loss, *inputs, repeats=1)
                 blocks = {
-                    f"2^{k}": under("torch_losses", {"LOSS_BLOCK": 2**k}, run)
+                    f"2^{k}": under({"LOSS_BLOCK": 2**k}, "torch_losses", run)
                     for k in (17, 18, 19, 20, 21, 22)
                 }
                 tables[-1].add(loss=name, **medians(blocks, repeats=1))

@@ -69,8 +69,7 @@ class Fused:
         with _infinities.await_them(is_eager(predictions)):
             values = function(labels, predictions, weights, mask)
             overlooked = _infinities.overlooked
-        # An infinite logit either changes neither value nor gradient, or gives no finite value; and
-        # no sum with it is finite.
+        # An infinite logit either changes neither value nor gradient, or leaves no finite sum.
         if overlooked and not math.isfinite(values.detach().sum().item()):
             with _infinities.await_them(False):
                 values = function(labels, predictions, weights, mask)
