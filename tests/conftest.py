@@ -1,5 +1,6 @@
 """What every test starts from: fixed seeds, float32, and no test of another backend's library."""
 
+import gc
 import os
 import tempfile
 
@@ -36,6 +37,13 @@ def fixed_start():
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_stays_is_looked_through_once():
+    """TensorFlow keeps thousands of objects of every model, and a collection goes through all."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):
