@@ -5,8 +5,10 @@
 Predictions of 256 × 10, 2,048 × 1,000 and 1,024 × 32,000, in float32. On TensorFlow and JAX the
 value and the gradient are one compiled call, on TensorFlow without XLA, as in a model that is not
 compiled; small ones are repeated in a call, each on the gradient of the one before, so that
-Python's part of the call is not counted. Where there is no repetition, the predictions are also
-negated: as a gradient does, this reads them and writes as many numbers, and no loss can take less.
+Python's part of the call is not counted. Where there is no repetition, there are two limits: the
+predictions are negated, which reads them and writes as many numbers, as a gradient does, and no
+loss can take less; and their exponentials are written, of which a cross-entropy from logits takes
+two for each: one for the value, one for the gradient.
 """
 
 from __future__ import annotations
@@ -82,20 +84,20 @@ def differentiated(loss, y, p, repeats: int):
     return lambda: run(y, p)
 
 
-def negated(p):
+def one_pass(function, p):
     """Read the predictions and write as many numbers."""
+    p = keras.ops.convert_to_tensor(p)
     if BACKEND == "torch":
-        p = keras.ops.convert_to_tensor(p)
-        return lambda: -p
+        return lambda: function(p)
     if BACKEND == "jax":
         import jax
 
-        p, run = jax.numpy.asarray(p), jax.jit(lambda p: -p)
+        run = jax.jit(function)
         return lambda: jax.block_until_ready(run(p))
     import tensorflow as tf
 
-    p = tf.constant(p)
-    return lambda: tf.negative(p)
+    run = tf.function(function, jit_compile=True, autograph=False)
+    return lambda: run(p)
 
 
 def main() -> None:
@@ -114,7 +116,8 @@ def main() -> None:
                 for side, module in (("ours", losses), ("Keras", keras.losses))
             }
             if repeats == 1:
-                found["negation"] = negated(p)
+                found["negation"] = one_pass(keras.ops.negative, p)
+                found["exponential"] = one_pass(keras.ops.exp, p)
             times = measure(found, *((2, 1) if given.quick else (15, 20 if repeats > 1 else 2)))
             each = {side: [t / repeats for t in values] for side, values in times.items()}
             of = {None: "values", True: "logits", False: "probabilities"}[from_logits]

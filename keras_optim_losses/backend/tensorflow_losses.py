@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -23,12 +24,17 @@ CHAINS = 4  # of additions, side by side
 
 
 class _Kept(threading.local):
-    """What `_logsumexp` computes for the value of a loss, taken up again by its gradient."""
+    """What one part of a compiled loss leaves to another.
+
+    outgoing, incoming: what `_logsumexp` computes for the value, taken up again by the gradient.
+    tails: of each log(1 + tail) that `log_likelihood` leaves to `total`; None where there is none.
+    """
 
     def __init__(self) -> None:
         self.compiling = False
         self.outgoing: list[tf.Tensor] = []
         self.incoming: list[tf.Tensor] = []
+        self.tails: list[tf.Tensor] | None = None
 
     @contextlib.contextmanager
     def while_compiling(self, incoming: Sequence[tf.Tensor]) -> Iterator[None]:
@@ -37,6 +43,15 @@ class _Kept(threading.local):
             yield
         finally:
             self.compiling, self.incoming = False, []
+
+    @contextlib.contextmanager
+    def in_a_sum(self) -> Iterator[list[tf.Tensor]]:
+        tails: list[tf.Tensor] = []
+        self.tails = tails
+        try:
+            yield tails
+        finally:
+            self.tails = None
 
 
 _kept = _Kept()
@@ -132,7 +147,12 @@ def total(
     def in_chains(*tensors: tf.Tensor) -> Any:
         # Several sums side by side: in one, each addition would wait for the one before it.
         parts = zip(*(tf.split(tensor, CHAINS, axis) for tensor in tensors))
-        value = tf.reduce_sum(sum(terms(*part) for part in parts), axis)
+        with _kept.in_a_sum() as tails:
+            sums = sum(terms(*part) for part in parts)
+        if tails:
+            # One logarithm for all: (1 + a)(1 + b) = 1 + (a + b + ab), and no digit is lost.
+            sums -= _log1p(functools.reduce(lambda a, b: a + b + a * b, tails))
+        value = tf.reduce_sum(sums, axis)
 
         def backward(upstream: tf.Tensor) -> list[tf.Tensor]:
             with tf.GradientTape() as tape:
@@ -194,17 +214,19 @@ def finite(x: tf.Tensor, largest: float) -> tf.Tensor:
 
 
 def log_likelihood(y: tf.Tensor, z: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
-    yes, no = _log_sigmoids(z)
-    return y * (yes if weight is None else weight * yes) + (1 - y) * no
-
-
-def _log_sigmoids(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    yes = y if weight is None else weight * y
     if not _kept.compiling:
-        return -tf.math.softplus(-x), -tf.math.softplus(x)
-    # Both share what is costly: log σ(x) = min(x, 0) − log(1 + e^−|x|).
-    zero, positive = tf.zeros_like(x), x >= 0
-    rest = _log1p(tf.exp(tf.where(positive, -x, x)))
-    return tf.where(positive, zero, x) - rest, tf.where(positive, -x, zero) - rest
+        return -yes * tf.math.softplus(-z) - (1 - y) * tf.math.softplus(z)
+    # Both share what is costly: log σ(z) = min(z, 0) − log(1 + e^−|z|).
+    positive = z >= 0
+    size = tf.where(positive, z, -z)
+    wrong, tail = tf.where(positive, 1 - y, yes) * size, tf.exp(-size)
+    if weight is not None:
+        return -wrong - (yes + (1 - y)) * _log1p(tail)
+    if _kept.tails is None:
+        return -wrong - _log1p(tail)
+    _kept.tails.append(tail)
+    return -wrong
 
 
 @tf.custom_gradient

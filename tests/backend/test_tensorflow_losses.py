@@ -46,6 +46,7 @@ def test_gradients_by_finite_differences(cls, function, arguments, reduction, fu
 
 WIDE = [
     ("BinaryCrossentropy", {"from_logits": True}),
+    ("BinaryCrossentropy", {"from_logits": True, "pos_weight": 3.0}),
     ("BinaryCrossentropy", {"pos_weight": 3.0}),
     ("CategoricalCrossentropy", {"from_logits": True, "label_smoothing": 0.1}),
     ("CategoricalCrossentropy", {}),
@@ -69,7 +70,7 @@ def wide(name, arguments, dtype="float64"):
 
 @pytest.mark.parametrize(
     "way, name, arguments",
-    [*(("graph", *case) for case in WIDE), *((w, *WIDE[4]) for w in ("eager", "xla"))],
+    [*(("graph", *case) for case in WIDE), *((w, *WIDE[5]) for w in ("eager", "xla"))],
 )
 def test_first_and_second_derivatives_are_those_of_the_formula(
     way, name, arguments, monkeypatch, fused
@@ -105,6 +106,18 @@ def test_first_and_second_derivatives_are_those_of_the_formula(
     shift[2, 3] = 1e-6
     sides = [float(penalty(z + s * shift, y, weight)) for s in (1, -1)]
     assert results[0][1][2, 3] == pytest.approx((sides[0] - sides[1]) / 2e-6, rel=1e-5, abs=1e-8)
+
+
+def test_what_is_almost_right_adds_up(fused):
+    """Losses far below a unit of 1, whose logarithms are taken together."""
+    z = np.random.default_rng(0).uniform(18, 30, (4, 24)).astype("float32")
+    z *= np.where(np.arange(24) % 3, 1, -1).astype("float32")
+    z[0, :2] = -np.inf, np.inf  # whose loss is 0
+    y = (z > 0).astype("float32")
+    expected = np.log1p(np.exp(-np.abs(z.astype("float64")))).mean(-1)
+    got = losses.BinaryCrossentropy(from_logits=True, reduction=None)(y, z)
+    # An exponential is off by two units, and 24 terms are added.
+    np.testing.assert_allclose(got, expected, rtol=(2 + 24) * 2**-24)
 
 
 @pytest.mark.parametrize("name", ["BinaryCrossentropy", "CategoricalCrossentropy"])
