@@ -5,10 +5,9 @@
 Predictions of 256 × 10, 2,048 × 1,000 and 1,024 × 32,000, in float32. On TensorFlow and JAX the
 value and the gradient are one compiled call, on TensorFlow without XLA, as in a model that is not
 compiled; small ones are repeated in a call, each on the gradient of the one before, so that
-Python's part of the call is not counted. Where there is no repetition, there are two limits: the
-predictions are negated, which reads them and writes as many numbers, as a gradient does, and no
-loss can take less; and their exponentials are written, of which a cross-entropy from logits takes
-two for each: one for the value, one for the gradient.
+Python's part of the call is not counted. Where there is no repetition, the predictions are also
+negated: as a gradient does, this reads them and writes as many numbers, and no loss can take less.
+And their exponentials are written, as the gradient of a cross-entropy from logits has to.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ def log_likelihood(y: tf.Tensor, z: tf.Tensor, weight: tf.Tensor | None = None) 
     yes = y if weight is None else weight * y
     if not _kept.compiling:
         return -yes * tf.math.softplus(-z) - (1 - y) * tf.math.softplus(z)
-    # Both share what is costly: log σ(z) = min(z, 0) − log(1 + e^−|z|).
+    # log σ(z) = min(z, 0) − log(1 + e^−|z|), and log σ(−z) has the same logarithm.
     positive = z >= 0
     size = tf.where(positive, z, -z)
     wrong, tail = tf.where(positive, 1 - y, yes) * size, tf.exp(-size)
@@ -225,7 +225,7 @@ def log_likelihood(y: tf.Tensor, z: tf.Tensor, weight: tf.Tensor | None = None) 
         return -wrong - (yes + (1 - y)) * _log1p(tail)
     if _kept.tails is None:
         return -wrong - _log1p(tail)
-    _kept.tails.append(tail)
+    _kept.tails.append(tail)  # `total` takes off the logarithm
     return -wrong
 
 
